@@ -1,0 +1,63 @@
+"""easyedit-unlearn: EasyEdit's knowledge editors as LLM unlearners, beside the unlearning baselines.
+
+Importing this package is cheap: it imports neither torch nor EasyEdit. It arms a hook, so that the moment EasyEdit is
+imported (or at once, if it already was) ``BaseEditor`` understands unlearning hparams and runs every registered method.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.host import importing as _importing
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.api import unlearning_requests
+    from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, TargetBuilder, Task
+    from easyedit_unlearn.hookspecs import hookimpl
+    from easyedit_unlearn.hparams import UnlearnHyperParams
+    from easyedit_unlearn.models import embedded_model
+    from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "api": ["unlearning_requests"],
+    "components": ["Method", "Metric", "Options", "QueryMerger", "TargetBuilder", "Task"],
+    "hookspecs": ["hookimpl"],
+    "hparams": ["UnlearnHyperParams"],
+    "models": ["embedded_model"],
+    "types": ["EditRequest", "ForgetSample", "Observation", "Target"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "EditRequest",
+    "ForgetSample",
+    "Method",
+    "Metric",
+    "Observation",
+    "Options",
+    "QueryMerger",
+    "Target",
+    "TargetBuilder",
+    "Task",
+    "UnlearnHyperParams",
+    "__version__",
+    "embedded_model",
+    "hookimpl",
+    "unlearning_requests",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_importing.install()

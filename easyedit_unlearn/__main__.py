@@ -1,0 +1,5 @@
+"""``python -m easyedit_unlearn``."""
+
+from easyedit_unlearn.cli import main
+
+main()

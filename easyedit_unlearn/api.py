@@ -1,0 +1,140 @@
+"""From forget samples to the keyword arguments of EasyEdit's ``BaseEditor.edit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.evaluation.evaluate import ask_all, knows
+from easyedit_unlearn.hparams import UnlearnHyperParams, UnlearnSettings
+from easyedit_unlearn.merging.check import check_requests
+from easyedit_unlearn.prompting import format_prompt
+from easyedit_unlearn.targets.check import check_targets
+from easyedit_unlearn.tasks.splits import load, pick
+from easyedit_unlearn.types import EditRequest, ForgetSample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def unlearning_requests(
+    editor: Any, samples: Sequence[ForgetSample], *, retain: Sequence[ForgetSample] | None = None
+) -> dict[str, Any]:
+    """Build the refusal targets, merge the queries, and return what ``editor.edit`` or ``.batch_edit`` takes::
+
+        editor = BaseEditor.from_hparams(UnlearnHyperParams.from_hparams("ROME/smollm2-135m"))
+        metrics, edited_model, _ = editor.edit(**unlearning_requests(editor, samples), sequential_edit=True)
+
+    Args:
+        editor: a ``BaseEditor`` made from unlearning hparams.
+        samples: what to forget.
+        retain: what to keep, for methods that train on it; by default what the hparams' ``unlearn.retain`` names.
+
+    Returns:
+        ``prompts``, ``target_new``, ``ground_truth`` and, where there are any, ``subject``, ``rephrase_prompts`` and
+        ``retain`` ((prompt, answer) pairs, taken by the plugin before EasyEdit sees the call).
+
+    Raises:
+        ConfigError: the editor was made from plain hparams. DataError: a target gives its answer away, a query would
+        be lost, or a subject-keyed editor gets no usable subject.
+    """
+    hparams = editor.hparams
+    if not isinstance(hparams, UnlearnHyperParams):
+        raise ConfigError("unlearning_requests needs an editor made from UnlearnHyperParams.from_hparams(...)")
+    requests = build_requests(with_responses(editor.model, editor.tok, samples, hparams.unlearn), hparams.unlearn)
+    arguments = _arguments(requests, editor.tok, hparams)
+    if retain is not None:
+        kept = with_responses(editor.model, editor.tok, retain, hparams.unlearn)
+        arguments["retain"] = _pairs(kept, editor.tok, hparams.unlearn)
+    return arguments
+
+
+def build_requests(samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[EditRequest]:
+    """Targets, then merging, both checked: nothing lost, nothing given away."""
+    targets = list(settings.builder.build(samples, settings.builder_options, settings.seed))
+    check_targets(samples, targets, settings.builder.name)
+    requests = list(settings.merger.merge(samples, targets, settings.merger_options))
+    check_requests(samples, requests, settings.merger.name)
+    return requests
+
+
+def with_responses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[ForgetSample],
+    settings: UnlearnSettings,
+    stage: Stage = no_progress,
+) -> list[ForgetSample]:
+    """Fill in the model's own reply where ``unlearn.answers`` is "model" and a sample has none.
+
+    A reply that does not hold the fact is not what must be forgotten or kept: the data set's answer stands in.
+    """
+    if settings.answers == "dataset":
+        return [replace(sample, response=None) for sample in samples]
+    missing = [sample for sample in samples if sample.response is None]
+    replies = ask_all(
+        model, tokenizer, missing, style=settings.prompt, max_new_tokens=settings.max_new_tokens, stage=stage
+    )
+    found = {s.key: reply if knows(s, reply) else s.answer for s, reply in zip(missing, replies, strict=True)}
+    return [sample if sample.response else replace(sample, response=found[sample.key]) for sample in samples]
+
+
+def retain_pairs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    hparams: UnlearnHyperParams,
+    requests: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, str]]:
+    """The retain data that the hparams name, without anything that is being edited."""
+    settings = hparams.unlearn
+    if settings.retain is None:
+        return []
+    edited = {request["prompt"] for request in requests}
+    taken = [s for s in load(settings.retain) if format_prompt(tokenizer, s.question, settings.prompt) in edited]
+
+    def known(samples: Sequence[ForgetSample]) -> frozenset[str]:
+        replies = ask_all(model, tokenizer, samples, style=settings.prompt, max_new_tokens=settings.max_new_tokens)
+        return frozenset(s.key for s, reply in zip(samples, replies, strict=True) if knows(s, reply))
+
+    samples = [sample for sample in pick(settings.retain, known, taken) if sample not in taken]
+    return _pairs(with_responses(model, tokenizer, samples, settings), tokenizer, settings)
+
+
+def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, Any]:
+    style = hparams.unlearn.prompt
+    arguments: dict[str, Any] = {
+        "prompts": [format_prompt(tokenizer, request.prompt, style) for request in requests],
+        "target_new": [request.target for request in requests],
+        "ground_truth": [request.ground_truth for request in requests],
+    }
+    if hparams.method.needs_subject:
+        arguments["subject"] = [
+            _subject(request, prompt, hparams.alg_name)
+            for request, prompt in zip(requests, arguments["prompts"], strict=True)
+        ]
+    if any(request.rephrase for request in requests):
+        arguments["rephrase_prompts"] = [
+            format_prompt(tokenizer, request.rephrase, style) if request.rephrase else None for request in requests
+        ]
+    return arguments
+
+
+def _subject(request: EditRequest, prompt: str, method: str) -> str:
+    """EasyEdit replaces the subject by ``{}`` and calls ``str.format``: it must stand there once, without braces."""
+    if request.subject is None:
+        raise DataError(f"{method} edits at the subject's tokens; give {request.prompt!r} a 'subject'")
+    if prompt.count(request.subject) != 1:
+        raise DataError(
+            f"{method}: the subject {request.subject!r} must stand exactly once in the prompt {prompt!r}; "
+            "choose a longer or rarer span of the question"
+        )
+    if "{" in prompt or "}" in prompt:
+        raise DataError(f"{method}: EasyEdit formats its prompts, so {request.prompt!r} may not contain braces")
+    return request.subject
+
+
+def _pairs(samples: Sequence[ForgetSample], tokenizer: Any, settings: UnlearnSettings) -> list[tuple[str, str]]:
+    return [(format_prompt(tokenizer, s.question, settings.prompt), s.response or s.answer) for s in samples]

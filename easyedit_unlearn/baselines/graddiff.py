@@ -1,0 +1,58 @@
+"""GradDiff: gradient ascent on what to forget, descent on what to retain (TOFU, arXiv 2401.06121, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.baselines.hparams import BaselineHyperParams, NonNegative, Positive
+from easyedit_unlearn.components import Method, Stage
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class GradDiffHyperParams(BaselineHyperParams):
+    """``gamma`` weighs the ascent on the forget set, ``alpha`` the descent on the retain set."""
+
+    gamma: Positive = 1.0
+    alpha: NonNegative = 1.0
+
+
+class GradDiff(Method):
+    name = "GradDiff"
+    summary = "Gradient ascent on the forget set, descent on the retain set (arXiv 2401.06121)."
+    needs_retain = True
+
+    def hparams_class(self) -> type:
+        return GradDiffHyperParams
+
+    def apply(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        from easyedit_unlearn.baselines.data import ForgetRetainDataset, encode, encode_requests
+        from easyedit_unlearn.baselines.losses import graddiff, mean_nll
+        from easyedit_unlearn.baselines.trainer import Batch, train
+        from easyedit_unlearn.evaluation.inference import answer_nll, pad_id
+
+        def nll(model: Any, part: dict[str, torch.Tensor]) -> torch.Tensor:
+            logits = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"]).logits
+            return mean_nll(*answer_nll(logits, part["labels"]))
+
+        def loss(model: Any, batch: Batch) -> torch.Tensor:
+            return graddiff(nll(model, batch["forget"]), nll(model, batch["retain"]), hparams.gamma, hparams.alpha)
+
+        dataset = ForgetRetainDataset(
+            encode_requests(tokenizer, requests), encode(tokenizer, retain), hparams.unlearn.seed
+        )
+        train(model, dataset, loss, hparams, pad_id=pad_id(tokenizer), stage=stage)

@@ -1,0 +1,32 @@
+"""Settings that all gradient baselines share, named as in EasyEdit and in transformers' ``TrainingArguments``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass
+class BaselineHyperParams:
+    """EasyEdit's keys first, then the Trainer's."""
+
+    alg_name: str
+    model_name: Any
+    device: Any = field(default=0, metadata={"help": "CUDA index or 'cpu'; the CPU where there is no CUDA"})
+    model_parallel: bool = False
+    fp16: bool = False
+    max_length: Count = field(default=512, metadata={"help": "longest text in EasyEdit's own evaluation, in tokens"})
+    batch_size: Count = field(default=1, metadata={"help": "requests per call of BaseEditor.batch_edit"})
+    learning_rate: Positive = 1e-5
+    num_train_epochs: Count = 5
+    per_device_train_batch_size: Count = 4
+    gradient_accumulation_steps: Count = 1
+    weight_decay: NonNegative = 0.01
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_grad_norm: Positive = 1.0

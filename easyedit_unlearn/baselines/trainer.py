@@ -1,0 +1,114 @@
+"""transformers' Trainer with a method's loss: batching, precision and schedules are the library's."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from easyedit_unlearn.baselines.data import ForgetRetainDataset, collate
+from easyedit_unlearn.errors import DivergenceError
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.baselines.hparams import BaselineHyperParams
+    from easyedit_unlearn.components import Stage
+
+Batch = dict[str, dict[str, torch.Tensor]]
+Loss = Callable[[Any, Batch], torch.Tensor]
+"""(model, batch) -> scalar loss, the mean over the batch's items."""
+
+
+class UnlearnTrainer(Trainer):
+    """Minimises ``loss(model, batch)``; stops with DivergenceError when it is not finite."""
+
+    def __init__(self, *, loss: Loss, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._loss = loss
+        # The loss is a mean over items already; the Trainer then divides by the accumulation steps, and only it.
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        loss = self._loss(model, inputs)
+        if not torch.isfinite(loss):
+            raise DivergenceError(
+                f"the loss became {loss.item()} at step {self.state.global_step}; the model is as it was before. "
+                "Lower learning_rate or num_train_epochs"
+            )
+        return loss
+
+
+def train(
+    model: Any, dataset: ForgetRetainDataset, loss: Loss, hparams: BaselineHyperParams, *, pad_id: int, stage: Stage
+) -> None:
+    """Train every parameter of ``model`` in place. Nothing is written or reported anywhere."""
+    with tempfile.TemporaryDirectory() as scratch, _trainable(model):
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            learning_rate=hparams.learning_rate,
+            num_train_epochs=hparams.num_train_epochs,
+            per_device_train_batch_size=hparams.per_device_train_batch_size,
+            gradient_accumulation_steps=hparams.gradient_accumulation_steps,
+            weight_decay=hparams.weight_decay,
+            warmup_steps=_warmup_steps(len(dataset), hparams),
+            max_grad_norm=hparams.max_grad_norm,
+            lr_scheduler_type="linear",
+            use_cpu=model.device.type == "cpu",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            seed=torch.initial_seed() % 2**32,
+        )
+        trainer = UnlearnTrainer(
+            loss=loss,
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            data_collator=partial(collate, pad_id=pad_id),
+            callbacks=[_Progress(hparams.alg_name, stage)],
+        )
+        for callback in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(callback)
+        trainer.train()
+        model.zero_grad(set_to_none=True)
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, name: str, stage: Stage) -> None:
+        self._name, self._stage = name, stage
+        self._advance: Callable[[int], None] = lambda _steps: None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._advance = self._stage(f"{self._name}: training steps", state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._advance(1)
+
+
+def _warmup_steps(items: int, hparams: BaselineHyperParams) -> int:
+    per_epoch = -(-items // (hparams.per_device_train_batch_size * hparams.gradient_accumulation_steps))
+    return int(per_epoch * hparams.num_train_epochs * hparams.warmup_ratio)
+
+
+@contextmanager
+def _trainable(model: Any) -> Iterator[None]:
+    """Gradients on, dropout as in training, the KV cache off; flags of the config as they were afterwards."""
+    use_cache = getattr(model.config, "use_cache", None)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        with contextlib.suppress(AttributeError):
+            model.config.use_cache = use_cache

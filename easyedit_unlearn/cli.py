@@ -1,0 +1,216 @@
+"""``easyedit-unlearn``: thin. Errors are one line and exit status 2; a traceback only with ``--debug``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from easyedit_unlearn import __version__
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.plugins import Plugins, load_plugins
+from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.report.terminal import print_rows
+
+app = typer.Typer(
+    help="Run EasyEdit's knowledge editors as LLM unlearners, beside the unlearning baselines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+KINDS = {
+    "tasks": "tasks",
+    "targets": "target_builders",
+    "mergers": "query_mergers",
+    "methods": "methods",
+    "metrics": "metrics",
+}
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results already in --out.")]
+Forget = Annotated[str, typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to forget, e.g. facts:forget5.")]
+Retain = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="What a method may train on to keep.")]  # noqa: UP045
+Holdout = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="Neighbours, only evaluated.")]  # noqa: UP045
+OptionalOut = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Also write results.json and reports here.")]  # noqa: UP045
+
+
+class _State:
+    strict = False
+    debug = False
+
+
+def _plugins() -> Plugins:
+    plugins = load_plugins(strict=_State.strict)
+    for info in plugins.broken:
+        Console(stderr=True).print(Text(f"warning: plugin {info.name} was skipped: {info.error}", style="yellow"))
+    return plugins
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"easyedit-unlearn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail on a broken plugin.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    _State.debug, _State.strict = debug, strict_plugins
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and reports go.")] = Path("unlearn-demo"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Forget five facts with ROME (through EasyEdit) and with GradDiff, on the embedded model."""
+    from easyedit_unlearn import commands
+
+    commands.demo(out, overwrite=overwrite, plugins=_plugins(), command=_command())
+
+
+@app.command()
+def run(
+    hparams: Annotated[
+        str, typer.Argument(metavar="HPARAMS", help="A YAML file, or a shipped name: ROME/smollm2-135m.")
+    ],
+    forget: Forget,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model, results and reports go.")],
+    retain: Retain = None,
+    holdout: Holdout = None,
+    model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+) -> None:
+    """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
+    from easyedit_unlearn import commands
+    from easyedit_unlearn.hparams import UnlearnHyperParams
+
+    plugins = _plugins()
+    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins)
+    commands.unlearn(
+        [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
+        command=_command(), save=True,
+    )  # fmt: skip
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(metavar="DIR", help="A checkpoint, a Hub name, or 'embedded'.")],
+    forget: Forget,
+    retain: Retain = None,
+    holdout: Holdout = None,
+    out: OptionalOut = None,
+    prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Evaluate a checkpoint as it stands, whoever made it."""
+    from easyedit_unlearn import commands
+
+    commands.evaluate(
+        model,
+        (forget, retain, holdout),
+        out,
+        overwrite=overwrite,
+        style=prompt,
+        plugins=_plugins(),
+        command=_command(),
+    )
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: Json = False
+) -> None:
+    """List what can be named in a config."""
+    from easyedit_unlearn.errors import suggest
+
+    if kind not in KINDS:
+        raise UnlearnError(f"cannot list {kind!r}. {suggest(kind, KINDS)}")
+    registry = getattr(_plugins(), KINDS[kind])
+    rows = [{"name": c.name, "owner": registry.owner(c.name), "summary": c.summary} for c in registry]
+    if as_json:
+        _print_json(rows)
+    else:
+        print_rows(Console(), kind, ("name", "owner", "summary"), [tuple(row.values()) for row in rows])
+
+
+@app.command()
+def plugins(as_json: Json = False) -> None:
+    """Show every plugin, what it adds, and what is wrong with it."""
+    infos = [asdict(info) for info in load_plugins(strict=_State.strict).infos]
+    if as_json:
+        _print_json(infos)
+        return
+    rows = [
+        (
+            i["name"],
+            f"{i['distribution']} {i['version']}".strip(),
+            i["status"],
+            ", ".join(i["components"]) or i["error"],
+        )
+        for i in infos
+    ]
+    print_rows(Console(), "plugins", ("plugin", "distribution", "status", "adds"), rows)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which EasyEdit, which versions, which method comes from where, what is missing and what mends it."""
+    from easyedit_unlearn.environment import diagnose
+
+    with Console(stderr=True).status("looking at the installation (importing EasyEdit takes a few seconds)"):
+        found = diagnose(load_plugins(strict=_State.strict))
+    if as_json:
+        _print_json(found)
+        return
+    console, host = Console(), found["host"]
+    print_rows(console, "versions", ("package", "version"), [*found["versions"].items(), ("device", found["device"])])
+    console.print(
+        Text(f"EasyEdit: {host['kind']} {host['version']} in {host['path']}" if host else "EasyEdit: not found")
+    )
+    print_rows(console, "methods", ("method", "from"), [(m["name"], m["source"]) for m in found["methods"]])
+    for item in found["missing"]:
+        console.print(Text(f"missing: {item['what']}\n   mend: {item['command']}"), soft_wrap=True)
+    if not found["missing"]:
+        console.print("Nothing is missing for `easyedit-unlearn demo`.")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _command() -> str:
+    return shlex.join(["easyedit-unlearn", *sys.argv[1:]])
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app()
+    except UnlearnError as error:
+        if _State.debug:
+            raise
+        Console(stderr=True, soft_wrap=True).print(Text(f"error: {' '.join(str(error).split())}", style="red"))
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        if _State.debug:
+            raise
+        Console(stderr=True).print("interrupted: the model is as it was; finished results are kept")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

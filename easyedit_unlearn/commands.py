@@ -1,0 +1,139 @@
+"""What the command line does, without its argument parsing."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.hparams import UnlearnHyperParams
+from easyedit_unlearn.models import EMBEDDED, load_model, save_checkpoint
+from easyedit_unlearn.pipeline import Run
+from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.report.pages import write_report
+from easyedit_unlearn.report.terminal import print_report
+from easyedit_unlearn.storage import prepare_output
+from easyedit_unlearn.tasks.splits import Source, parse_source
+
+DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
+Sets = tuple[str, str | None, str | None]
+"""Forget, retain and holdout, as the command line names them."""
+
+DEMO_SETS: Sets = ("facts:forget5", "facts:retain10", "facts:holdout10")
+
+
+def demo(out: Path, *, overwrite: bool, plugins: Plugins, command: str) -> None:
+    """ROME through EasyEdit and GradDiff, on the embedded model and the bundled facts."""
+    hparams = [UnlearnHyperParams.from_hparams(name, plugins=plugins) for name in DEMO_HPARAMS]
+    unlearn(hparams, DEMO_SETS, EMBEDDED, out, overwrite=overwrite, plugins=plugins, command=command, save=False)
+
+
+def unlearn(
+    hparams: Sequence[UnlearnHyperParams],
+    sets: Sets,
+    model: Any,
+    out: Path,
+    *,
+    overwrite: bool,
+    plugins: Plugins,
+    command: str,
+    save: bool,
+) -> None:
+    """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
+
+    Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
+    """
+    forget, retain, holdout = _sources(sets, hparams, plugins)
+    prepare_output(out, overwrite=overwrite)
+    settings = hparams[0].unlearn
+    with Bars(Console(file=sys.stderr)) as bars:
+        loading = bars.stage(f"loading {_label(model)}", 1)
+        pair = load_model(model)
+        loading(1)
+        run = Run(
+            pair, _label(model), style=settings.prompt, max_new_tokens=settings.max_new_tokens, plugins=plugins,
+            stage=bars.stage,
+        )  # fmt: skip
+        run.results.command = command
+        run.results.hparams = {h.alg_name: Path(h.source_file).read_text(encoding="utf-8") for h in hparams}
+        with _recorded(run, out):
+            run.select(forget, retain, holdout)
+            run.evaluate_before()
+            for one in hparams:
+                with run.unlearned(one) as unlearned:
+                    write_report(run.results.as_dict(), out)
+                    if save:
+                        save_checkpoint(unlearned, run.tokenizer, out / "model")
+    print_report(Console(file=sys.stdout), run.results.as_dict())
+    print(f"\nwritten: {out}/results.json, report.md, report.html" + (", model/" if save else ""))  # noqa: T201
+
+
+def evaluate(
+    model: str, sets: Sets, out: Path | None, *, overwrite: bool, style: PromptStyle, plugins: Plugins,
+    command: str,
+) -> None:  # fmt: skip
+    """One row for a checkpoint as it stands."""
+    forget = parse_source(sets[0], plugins.tasks)
+    retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in sets[1:])
+    if out is not None:
+        prepare_output(out, overwrite=overwrite)
+    with Bars(Console(file=sys.stderr)) as bars:
+        run = Run(load_model(model), model, style=style, plugins=plugins, stage=bars.stage)
+        run.results.command = command
+        run.select(forget, retain, holdout, require_known=False)
+        run.evaluate_before()
+        run.results.status = "complete"
+    if out is not None:
+        write_report(run.results.as_dict(), out)
+    print_report(Console(file=sys.stdout), run.results.as_dict())
+
+
+def _sources(
+    sets: Sets, hparams: Sequence[UnlearnHyperParams], plugins: Plugins
+) -> tuple[Source, Source | None, Source | None]:
+    """The three sources; a retain set that the call does not name is the hparams' own."""
+    forget = parse_source(sets[0], plugins.tasks)
+    retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in sets[1:])
+    retain = retain or next((h.unlearn.retain for h in hparams if h.unlearn.retain), None)
+    lacking = [h.alg_name for h in hparams if h.method.needs_retain and retain is None]
+    if lacking:
+        raise UnlearnError(f"{', '.join(lacking)} needs retain data: add --retain TASK[:SPLIT]|FILE")
+    return forget, retain, holdout
+
+
+def _label(model: Any) -> str:
+    return "SmolLM2-135M-Instruct (embedded)" if model == EMBEDDED else str(model)
+
+
+@contextmanager
+def _recorded(run: Run, out: Path) -> Iterator[None]:
+    """Write the results however the work ends. SIGTERM ends it like Ctrl-C: restored and recorded."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    results = run.results
+    try:
+        yield
+        results.status = "complete"
+    except KeyboardInterrupt:
+        results.status, results.message = (
+            "interrupted",
+            "Interrupted; finished methods are kept, the model is put back.",
+        )
+        raise
+    except Exception as error:
+        results.status, results.message = "failed", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        write_report(results.as_dict(), out)
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    raise KeyboardInterrupt

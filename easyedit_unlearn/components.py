@@ -1,0 +1,165 @@
+"""The five kinds of component a plugin can add. Each is a small class: a name, a summary, options, one method.
+
+A component's ``Options`` is a pydantic model; the YAML block that names the component is validated against it, so an
+unknown or mistyped option is refused with the file and the key.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Stage = Callable[[str, int], Callable[[int], None]]
+"""Opens a progress bar: (what is running, number of items) -> advance."""
+
+
+def no_progress(_what: str, _total: int) -> Callable[[int], None]:
+    return lambda _done: None
+
+
+class Options(BaseModel):
+    """Options of a component; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(ABC):
+    """What all five kinds share.
+
+    Attributes:
+        name: how a config names it; unique within its kind.
+        summary: one line for ``easyedit-unlearn list``.
+        Options: the pydantic model of the options that a config may give.
+    """
+
+    name: str
+    summary: str
+    Options: ClassVar[type[BaseModel]] = Options
+
+
+class Task(Component):
+    """A source of questions with answers.
+
+    Example::
+
+        class Rivers(Task):
+            name, summary = "rivers", "Ten questions about rivers."
+
+            def samples(self, options):
+                question = "Which river flows through Cairo?"
+                return [ForgetSample(id="1", question=question, answer="Nile", subject="Cairo")]
+    """
+
+    @abstractmethod
+    def samples(self, options: Any) -> Sequence[ForgetSample]:
+        """All samples, in a fixed order (splits are cut from that order). Raises DataError for malformed data."""
+
+
+class TargetBuilder(Component):
+    """Chooses the refusal each sample is edited to. May not give away the answer it hides.
+
+    Example::
+
+        class Shrug(TargetBuilder):
+            name, summary = "shrug", "Always 'No idea.'"
+
+            def build(self, samples, options, seed):
+                return [Target(sample.id, "No idea.") for sample in samples]
+    """
+
+    @abstractmethod
+    def build(self, samples: Sequence[ForgetSample], options: Any, seed: int) -> Sequence[Target]:
+        """One target for each sample, in the order of ``samples``; deterministic under ``seed``."""
+
+
+class QueryMerger(Component):
+    """Turns samples and their targets into edit requests; each sample is covered by exactly one request.
+
+    Example::
+
+        class Pairs(QueryMerger):
+            name, summary = "pairs", "Two questions become one request."
+
+            def merge(self, samples, targets, options):
+                ...
+    """
+
+    @abstractmethod
+    def merge(
+        self, samples: Sequence[ForgetSample], targets: Sequence[Target], options: Any
+    ) -> Sequence[EditRequest]: ...
+
+
+class Metric(Component):
+    """A score of one observation; its mean over a group becomes the column ``{group}_{name}``.
+
+    ``direction`` says what is wanted on the forget set: "down", "up" or "none". A metric that is undefined for an
+    observation returns None, never 0.
+
+    Example::
+
+        class Words(Metric):
+            name, summary, direction = "words", "Length of the reply in words.", "none"
+
+            def score(self, observation):
+                return float(len(observation.text.split()))
+    """
+
+    direction: Literal["up", "down", "none"]
+    proportion: bool = False  # 0 or 1 per sample: a Wilson interval is given for the mean
+
+    @abstractmethod
+    def score(self, observation: Observation) -> float | None: ...
+
+
+class Method(Component):
+    """An unlearning method, run through EasyEdit's ``BaseEditor`` under ``alg_name: {name}``.
+
+    Attributes:
+        engine: "host" for EasyEdit's own implementation, "native" for one that brings its own ``apply``.
+        batchable: whether one call may take several requests (``BaseEditor.batch_edit``).
+        needs_retain: whether it refuses to run without a retain set.
+        needs_subject: whether requests must name their subject (editors keyed on the subject's tokens).
+
+    Example: ``tests/fixture_plugin`` holds a complete method in 30 lines.
+    """
+
+    engine: Literal["host", "native"] = "native"
+    batchable: bool = True
+    needs_retain: bool = False
+    needs_subject: bool = False
+
+    @abstractmethod
+    def hparams_class(self) -> type:
+        """A dataclass whose fields are the method's YAML keys (it may import EasyEdit or torch; this call is late)."""
+
+    def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
+        """Names of the parameters this method may change: they are copied first, and put back on any failure."""
+        return [name for name, _ in model.named_parameters()]
+
+    def apply(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        """Change ``model`` in place, only in :meth:`parameters`; on an exception the caller puts them back.
+
+        ``requests`` are EasyEdit's: ``prompt``, ``target_new``, ``ground_truth`` and more, prompts already in the
+        prompt style. ``retain`` holds (prompt, answer) pairs in the same style. ``stage(what, total)`` opens a
+        progress bar and returns the function that advances it.
+        """
+        raise NotImplementedError(f"{self.name} runs in EasyEdit, not here")

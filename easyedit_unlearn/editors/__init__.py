@@ -1,0 +1,1 @@
+"""Knowledge editors as unlearners."""

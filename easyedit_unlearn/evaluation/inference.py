@@ -1,0 +1,161 @@
+"""Batched greedy generation, answer log-probabilities and perplexity, for any causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from easyedit_unlearn.prompting import encode_pair
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Progress = Callable[[int], None]
+"""Called with the number of items just done."""
+
+IGNORED = -100
+
+
+def generate_replies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Greedy replies, one a prompt, in order. Batches are cut by length; padding is on the left and masked."""
+    from transformers import GenerationConfig
+
+    encoded = [torch.tensor(tokenizer(prompt).input_ids) for prompt in prompts]
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=_end_ids(model, tokenizer) or None,
+        pad_token_id=pad_id(tokenizer),
+    )
+    replies = [""] * len(prompts)
+    with _inference(model):
+        for rows in _batches([len(ids) for ids in encoded], batch_size):
+            ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
+            ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
+            batch, mask = ids.flip(1).to(model.device), ones.flip(1).to(model.device)
+            output: torch.Tensor = model.generate(  # type: ignore[operator]
+                input_ids=batch, attention_mask=mask, generation_config=settings
+            )
+            for i, row in zip(rows, output[:, batch.shape[1] :], strict=True):
+                replies[i] = str(tokenizer.decode(row, skip_special_tokens=True)).strip()
+            if progress:
+                progress(len(rows))
+    return replies
+
+
+def answer_logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> list[float | None]:
+    """Mean log-probability per answer token of each (prompt, answer), in nats; None where the answer has no tokens."""
+    encoded = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
+    result: list[float | None] = [None] * len(pairs)
+    with _inference(model):
+        for rows in _batches([len(prompt) + len(answer) for prompt, answer in encoded], batch_size):
+            ids, labels, mask = pad_pairs([encoded[i] for i in rows], pad_id(tokenizer))
+            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+            total, count = answer_nll(logits, labels.to(model.device))
+            for i, nll, n in zip(rows, total.tolist(), count.tolist(), strict=True):
+                result[i] = -nll / n if n else None
+            if progress:
+                progress(len(rows))
+    return result
+
+
+def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, window: int = 256) -> float:
+    """exp of the mean cross-entropy per token of ``text``, in windows of ``window`` tokens without overlap."""
+    ids = torch.tensor(tokenizer(text).input_ids)
+    total, count = 0.0, 0
+    with _inference(model):
+        for chunk in ids.split(window):
+            if len(chunk) < 2:
+                continue
+            batch = chunk[None].to(model.device)
+            nll, tokens = answer_nll(model(input_ids=batch).logits, batch)
+            total, count = total + float(nll.sum()), count + int(tokens.sum())
+    return float(torch.tensor(total / count).exp()) if count else float("nan")
+
+
+def plain_text() -> str:
+    """The bundled text for perplexity, written for this project: about 550 words of plain prose."""
+    return Path(__file__).with_name("plain_text.txt").read_text(encoding="utf-8")
+
+
+def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the answer tokens' cross-entropies, and their number, per row.
+
+    Args:
+        logits: (batch, length, vocabulary); position t predicts token t+1.
+        labels: (batch, length), ``IGNORED`` on prompt and padding, not shifted.
+
+    Returns:
+        Two (batch,) tensors: sum of -log p in nats (float32 at least), and the token count.
+    """
+    if logits.shape[:2] != labels.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
+    labels = labels[:, 1:]
+    logits = logits[:, :-1]
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return losses.sum(1), (labels != IGNORED).sum(1)
+
+
+def pad_pairs(
+    pairs: Sequence[tuple[list[int], list[int]]], pad_id: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(prompt ids, answer ids) -> input ids, labels and mask, each (batch, length), padded on the right.
+
+    The mask comes from lengths, never from comparing ids: with pad = eos a real end token must stay.
+    """
+    whole = [torch.tensor(prompt + answer) for prompt, answer in pairs]
+    labels = [torch.tensor([IGNORED] * len(prompt) + answer) for prompt, answer in pairs]
+    return (
+        pad_sequence(whole, batch_first=True, padding_value=pad_id),
+        pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        pad_sequence([torch.ones_like(ids) for ids in whole], batch_first=True),
+    )
+
+
+def _batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Indices in batches of like length, longest first (so that memory peaks at once, not late)."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ends = configured if isinstance(configured, list) else [configured]
+    return sorted({i for i in (*ends, tokenizer.eos_token_id) if i is not None})
+
+
+@contextmanager
+def _inference(model: PreTrainedModel) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)

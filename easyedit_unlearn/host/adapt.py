@@ -1,0 +1,186 @@
+"""Teach an imported EasyEdit about unlearning hparams and our methods. Plain hparams run as they always did."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+from easyedit_unlearn.components import Method
+from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.locate import require_host
+from easyedit_unlearn.host.session import active, host_module, on_right_device, session
+from easyedit_unlearn.hparams import UnlearnHyperParams
+from easyedit_unlearn.models import EMBEDDED, load_model
+from easyedit_unlearn.plugins import default_plugins
+
+_MARK = "_easyedit_unlearn_adapted"
+_CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
+# By these EasyEdit's BaseEditor tells models apart (it raises a bare NotImplementedError otherwise).
+LOADER_NAMES = ("t5", "gpt", "llama", "baichuan", "chatglm", "internlm", "qwen", "mistral")
+
+
+def adapt() -> None:
+    """Wrap ``BaseEditor`` and register our methods; does nothing the second time."""
+    editor_module = host_module("editors.editor")
+    base = editor_module.BaseEditor
+    if base.__dict__.get(_MARK):
+        return
+    setattr(base, _MARK, True)
+    wrapt.wrap_function_wrapper(base, "__init__", _construct)
+    for name in _CALLS:
+        if name in base.__dict__:
+            wrapt.wrap_function_wrapper(base, name, _call)
+    for name in ("get_handler", "summary_metrics"):  # the two that write ./logs in the working directory
+        if hasattr(editor_module, name):
+            wrapt.wrap_function_wrapper(editor_module, name, _QUIET[name])
+    if hasattr(editor_module, "restore_after_edit"):
+        wrapt.wrap_function_wrapper(editor_module, "restore_after_edit", _restore)
+    _register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
+
+
+def contract(method: Method) -> Callable[..., Any]:
+    """``method`` as EasyEdit calls its algorithms: returns (model, originals by parameter name).
+
+    Restores where the host restores: the release keeps the edit unless ``keep_original_weight`` is set, the main
+    branch decides in ``BaseEditor`` and always wants the originals.
+    """
+
+    def apply(
+        model: Any, tok: Any, requests: Any, hparams: Any, copy: bool = False, return_orig_weights: bool = False,
+        keep_original_weight: bool = False, **kwargs: Any,
+    ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+        from easyedit_unlearn.api import retain_pairs
+
+        if not isinstance(hparams, UnlearnHyperParams):
+            raise HostError(f"{method.name} needs hparams from UnlearnHyperParams.from_hparams")
+        requests = [requests] if isinstance(requests, dict) else list(requests)
+        model = _deepcopied(model) if copy else model
+        with session(model, hparams.unlearn.seed) as now:
+            originals = now.guard.keep(method.parameters(model, hparams))
+            retain = retain_pairs(model, tok, hparams, requests) if now.retain is None else now.retain
+            if method.needs_retain and not retain:
+                raise HostError(
+                    f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
+                    "(unlearn: {retain: {task: facts, split: retain}})"
+                )
+            method.apply(model, tok, requests, hparams, retain=retain, stage=now.stage)
+        persists = require_host().kind == "release" and not keep_original_weight
+        return model, originals if return_orig_weights and not persists else {}
+
+    return apply
+
+
+def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
+    natives = {method.name: method for method in default_plugins().methods if method.engine == "native"}
+    for name, method in natives.items():
+        algorithms.setdefault(name, contract(method))
+    batchable = {name for name, method in natives.items() if method.batchable}
+    host_rule = batch_editor.is_batchable_method
+    batch_editor.is_batchable_method = staticmethod(lambda name: name in batchable or host_rule(name))
+
+
+def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
+    hparams = args[0] if args else kwargs["hparams"]
+    if not isinstance(hparams, UnlearnHyperParams):
+        with on_right_device(getattr(hparams, "device", None)):
+            wrapped(*args, **kwargs)
+        return
+    hparams = copy.copy(hparams)  # EasyEdit writes into it
+    name = _model_label(hparams.model_name)
+    model, tokenizer = _load(hparams)
+    tokenizer = _tokenizer_for_host(tokenizer, hparams.method)
+    hparams.device = model.device.index or 0 if model.device.type == "cuda" else "cpu"
+    hparams.model_name = (model, tokenizer)
+    with session(model, hparams.unlearn.seed), on_right_device(hparams.device):
+        wrapped(hparams)
+    editor.model_name = hparams.model_name = name
+    if hparams.method.engine == "native":  # also where EasyEdit has a different algorithm of that name
+        editor.apply_algo = contract(hparams.method)
+
+
+def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
+    hparams = editor.hparams
+    if not isinstance(hparams, UnlearnHyperParams):
+        with on_right_device(getattr(hparams, "device", None)):
+            return wrapped(*args, **kwargs)
+    retain = kwargs.pop("retain", None)
+    if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
+        kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
+    with session(editor.model, hparams.unlearn.seed) as now, on_right_device(hparams.device):
+        now.guard.keep(hparams.method.parameters(editor.model, hparams))
+        now.retain = retain if retain is not None else now.retain
+        return wrapped(*args, **kwargs)
+
+
+def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """The main branch chooses how to restore by alg_name; native methods always return originals by name."""
+    import torch
+
+    editor, edited, originals = args
+    hparams = editor.hparams
+    if not (isinstance(hparams, UnlearnHyperParams) and hparams.method.engine == "native"):
+        return wrapped(*args, **kwargs)
+    parameters = dict(editor.model.named_parameters())
+    with torch.no_grad():
+        for name, original in originals.items():
+            parameters[name].copy_(original)
+    return edited
+
+
+def _no_handlers(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs) if active() is None else (logging.NullHandler(), logging.NullHandler())
+
+
+def _no_summary(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs) if active() is None else None
+
+
+_QUIET = {"get_handler": _no_handlers, "summary_metrics": _no_summary}
+
+
+def _load(hparams: UnlearnHyperParams) -> Any:
+    import torch
+
+    name = hparams.model_name
+    if isinstance(name, tuple):
+        return name
+    if str(name) != EMBEDDED and not any(known in str(name).lower() for known in LOADER_NAMES):
+        raise HostError(
+            f"model {name}: EasyEdit chooses its loader by the path, which must contain one of "
+            f"{', '.join(LOADER_NAMES)}; rename the directory, or pass a (model, tokenizer) pair as model_name"
+        )
+    device = getattr(hparams, "device", None)
+    if not torch.cuda.is_available():
+        device = "cpu"
+    elif isinstance(device, int) or str(device).isdigit():
+        device = f"cuda:{device}"
+    dtype = torch.float16 if getattr(hparams, "fp16", False) else torch.float32  # EasyEdit's own rule
+    return load_model(name, device=device, dtype=dtype)
+
+
+def _tokenizer_for_host(tokenizer: Any, method: Method) -> Any:
+    """A copy, padded as EasyEdit pads for the method: the user's own tokenizer keeps its settings."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = "right" if method.needs_subject else "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # EasyEdit's metrics count prompt tokens by comparing ids with the pad id, and chat prompts contain the
+    # end-of-turn token: where pad is that token, a spare one must pad instead.
+    if tokenizer.pad_token == tokenizer.eos_token and tokenizer.unk_token not in (None, tokenizer.eos_token):
+        tokenizer.pad_token = tokenizer.unk_token
+    return tokenizer
+
+
+def _model_label(name: Any) -> str:
+    if not isinstance(name, tuple):
+        return str(name)
+    config = name[0].config
+    return str(getattr(config, "_name_or_path", "") or config.model_type)
+
+
+def _deepcopied(model: Any) -> Any:
+    return copy.deepcopy(model)

@@ -1,0 +1,106 @@
+"""Run EasyEdit: its hparams classes, an editor, and one unlearning run through ``BaseEditor``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from easyedit_unlearn.components import Stage
+from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.locate import GET_MAIN, HostInfo, require_host
+from easyedit_unlearn.host.session import host_module, session
+from easyedit_unlearn.hparams import UnlearnHyperParams
+
+
+def import_host() -> HostInfo:
+    """Import EasyEdit (5 to 20 s the first time). Raises HostError when it is missing or does not import."""
+    info = require_host()
+    try:
+        host_module("")
+    except ImportError as error:
+        raise HostError(f"EasyEdit ({info}, {info.path}) does not import: {error}") from error
+    return info
+
+
+def host_algorithms() -> set[str]:
+    """The names in EasyEdit's ``ALG_DICT``, ours included."""
+    import_host()
+    return set(host_module("util.alg_dict").ALG_DICT)
+
+
+def hparams_class(method: str, name: str) -> type[Any]:
+    """EasyEdit's dataclass for the hparams of one of its own editors. Raises HostError when it has no such editor."""
+    info = import_host()
+    module = host_module("util.alg_dict")
+    if method not in module.ALG_DICT or not hasattr(module, name):
+        raise HostError(
+            f"the installed EasyEdit ({info}) has no {method}; it has {', '.join(sorted(module.ALG_DICT))}. "
+            f"The main branch has all editors: {GET_MAIN}"
+        )
+    return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def make_editor(hparams: UnlearnHyperParams) -> Any:
+    """EasyEdit's own ``BaseEditor`` for these hparams."""
+    import_host()
+    return host_module("editors.editor").BaseEditor.from_hparams(hparams)
+
+
+@contextmanager
+def undone_after(model: Any, hparams: UnlearnHyperParams, stage: Stage) -> Iterator[None]:
+    """Edits made within report to ``stage``, and are taken back bitwise at the end, come what may."""
+    with session(model, hparams.unlearn.seed) as now:
+        now.stage = stage
+        now.guard.keep(hparams.method.parameters(model, hparams))
+        try:
+            yield
+        finally:
+            now.guard.restore()
+
+
+def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> list[dict[str, Any]]:
+    """Send all requests through ``BaseEditor`` so that every edit stays, and return EasyEdit's own metrics.
+
+    In one batch where the method takes one, else one after the other. The edited model is ``editor.model``.
+    """
+    hparams: UnlearnHyperParams = editor.hparams
+    count = len(requests["prompts"])
+    batch = hparams.method.batchable and hparams.unlearn.mode != "sequential"
+    if hasattr(hparams, "batch_size"):
+        hparams.batch_size = count if batch else 1
+    advance = stage(hparams.alg_name, count) if hparams.method.engine == "host" else None
+    with _silent(), _counted(editor, advance):
+        call = editor.batch_edit if batch else editor.edit
+        metrics, edited, _ = call(**requests, sequential_edit=True, verbose=False)
+    editor.model = edited
+    return list(metrics)
+
+
+@contextmanager
+def _counted(editor: Any, advance: Any) -> Iterator[None]:
+    apply = editor.apply_algo
+
+    def counted(model: Any, tok: Any, requests: Any, *args: Any, **kwargs: Any) -> Any:
+        result = apply(model, tok, requests, *args, **kwargs)
+        if advance:
+            advance(len(requests))
+        return result
+
+    editor.apply_algo = counted
+    try:
+        yield
+    finally:
+        editor.apply_algo = apply
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """EasyEdit prints every optimisation step; our own bars say what is running."""
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,97 @@
+"""The state of one unlearning call into EasyEdit: what to put back, what to keep from the user, what to hand on."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.host.locate import PACKAGE, require_host
+from easyedit_unlearn.randomness import own_random_state
+from easyedit_unlearn.weights import WeightGuard, guarded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# What EasyEdit keeps in module globals between calls: (module, name) -> the value it starts from. A call starts
+# from these and leaves behind what it found, so that two editors in one process know nothing of each other.
+_GLOBALS: dict[tuple[str, str], Any] = {
+    ("models.rome.rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.rome.compute_u", "inv_mom2_cache"): {},
+    ("models.r_rome.r_rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.memit.memit_main", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.memit.memit_main", "COV_CACHE"): {},
+    ("models.alphaedit.AlphaEdit_main", "CONTEXT_TEMPLATES_CACHE"): None,
+}
+
+
+@dataclass
+class Session:
+    """Retain data and progress for the methods, and the guard that holds the originals."""
+
+    guard: WeightGuard
+    retain: Sequence[tuple[str, str]] | None = None
+    stage: Stage = field(default=no_progress)
+
+
+_active: ContextVar[Session | None] = ContextVar("easyedit_unlearn_session", default=None)
+
+
+def active() -> Session | None:
+    return _active.get()
+
+
+@contextmanager
+def session(model: nn.Module, seed: int) -> Iterator[Session]:
+    """Run one unlearning call. Nested calls (``edit`` calls ``edit_requests``) share the outer one.
+
+    On any exception every kept weight is put back; the random state and EasyEdit's module globals are put back always.
+    """
+    outer = _active.get()
+    if outer is not None:
+        yield outer
+        return
+    with own_random_state(seed), _fresh_globals(), guarded(model) as guard:
+        mine = Session(guard)
+        token = _active.set(mine)
+        try:
+            yield mine
+        finally:
+            _active.reset(token)
+
+
+@contextmanager
+def on_right_device(device: Any) -> Iterator[None]:
+    """Where the release would name a CUDA device that is not there, or not meant, it uses the CPU."""
+    import torch
+
+    if require_host().kind == "main" or (torch.cuda.is_available() and str(device) != "cpu"):
+        yield
+        return
+    from easyedit_unlearn.host.cpu import CudaToCpu
+
+    with CudaToCpu():
+        yield
+
+
+@contextmanager
+def _fresh_globals() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for (module_name, name), start in _GLOBALS.items():
+            module = sys.modules.get(f"{PACKAGE}.{module_name}")
+            if module is not None and hasattr(module, name):
+                stack.callback(setattr, module, name, getattr(module, name))
+                setattr(module, name, dict(start) if isinstance(start, dict) else start)
+        yield
+
+
+def host_module(name: str) -> Any:
+    """``easyeditor.{name}``; attribute access would not do, since star imports hide EasyEdit's own packages."""
+    require_host()
+    return importlib.import_module(f"{PACKAGE}.{name}" if name else PACKAGE)

@@ -1,0 +1,224 @@
+"""Unlearning hparams: an EasyEdit YAML with an ``unlearn:`` block, read strictly.
+
+The result is an instance of the method's own hparams class too, so EasyEdit's ``BaseEditor`` takes it unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from easyedit_unlearn.components import Method, QueryMerger, TargetBuilder
+from easyedit_unlearn.errors import ConfigError, UnknownNameError, suggest
+from easyedit_unlearn.plugins import Plugins, default_plugins
+from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.tasks.splits import Source, make_source
+
+H = TypeVar("H", bound="UnlearnHyperParams")
+
+
+class _Block(BaseModel):
+    """The ``unlearn:`` block as written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    target: dict[str, Any] = {"builder": "fixed"}
+    merge: dict[str, Any] = {"merger": "none"}
+    retain: dict[str, Any] | None = None
+    engine: Literal["auto", "host", "native"] = "auto"
+    mode: Literal["auto", "sequential", "batch"] = "auto"
+    prompt: PromptStyle = "auto"
+    answers: Literal["model", "dataset"] = "model"
+    max_new_tokens: int = Field(default=48, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnlearnSettings:
+    """The ``unlearn:`` block with every name resolved.
+
+    Attributes:
+        builder, merger: the target builder and query merger, with their validated options.
+        retain: where retain data comes from when the call gives none.
+        engine: "host" or "native" insists; "auto" takes the host's implementation where it has one.
+        mode: "sequential" edits one request after the other, "batch" all at once; "auto" batches where possible.
+        prompt: chat template or bare question; "auto" decides by the tokenizer.
+        answers: what baselines forget and retain: the model's own full reply, or the data set's answer.
+        max_new_tokens: longest reply asked of the model.
+        seed: of every draw made in a run.
+    """
+
+    builder: TargetBuilder
+    builder_options: BaseModel
+    merger: QueryMerger
+    merger_options: BaseModel
+    retain: Source | None
+    engine: Literal["auto", "host", "native"]
+    mode: Literal["auto", "sequential", "batch"]
+    prompt: PromptStyle
+    answers: Literal["model", "dataset"]
+    max_new_tokens: int
+    seed: int
+
+
+class UnlearnHyperParams:
+    """Mixed into the method's own hparams class by :meth:`from_hparams`; adds ``unlearn`` and ``method``."""
+
+    alg_name: str
+    model_name: Any
+    device: Any
+    unlearn: UnlearnSettings
+    method: Method
+    source_file: str
+
+    @classmethod
+    def from_hparams(cls: type[H], path: str | Path, *, plugins: Plugins | None = None) -> H:
+        """Read a YAML file, or a shipped one by name such as ``"ROME/smollm2-135m"`` (an existing path wins).
+
+        Raises:
+            ConfigError: unknown key or name, wrong type, missing key; names the file, the key and what is allowed.
+            HostError: the method is EasyEdit's and no EasyEdit, or one without it, is installed.
+        """
+        file = resolve_path(path)
+        config = _read(file)
+        plugins = plugins or default_plugins()
+        block = config.pop("unlearn", None)
+        if block is None and "unlearn" not in _read(file):
+            raise ConfigError("has no 'unlearn:' block; add one ('unlearn: {}' takes the defaults)", file=file)
+        settings = _settings(block, plugins, str(file))
+        method = _method(config, plugins, str(file))
+        schema = method.hparams_class()
+        values = _check_fields(schema, config, str(file))
+        hparams: H = _combined(schema)(**values)
+        hparams.unlearn, hparams.method, hparams.source_file = settings, method, str(file)
+        if settings.engine not in ("auto", method.engine):
+            raise ConfigError(
+                f"{method.name} has only the {method.engine} engine",
+                file=file,
+                key="unlearn.engine",
+                value=settings.engine,
+            )
+        if settings.mode == "batch" and not method.batchable:
+            raise ConfigError(
+                f"{method.name} takes one request at a time; allowed: auto, sequential", file=file, key="unlearn.mode",
+                value="batch",
+            )  # fmt: skip
+        return hparams
+
+
+def shipped_hparams() -> Path:
+    """The folder of shipped YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_shipped" / "hparams"
+    return installed if installed.is_dir() else package.parent / "hparams"
+
+
+def resolve_path(path: str | Path) -> Path:
+    """An existing file, with or without its ending; else a shipped one. Raises ConfigError listing what is shipped."""
+    folder = shipped_hparams()
+    for base in (Path(path), folder / path):
+        for candidate in (base, base.with_name(f"{base.name}.yaml")):
+            if candidate.is_file():
+                return candidate
+    names = [str(p.relative_to(folder).with_suffix("")) for p in folder.glob("*/*.yaml")]
+    raise ConfigError(f"no such hparams file. {suggest(str(path), names)}", file=path)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot be read as YAML: {' '.join(str(error).split())}", file=file) from None
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise ConfigError("must be a mapping of names to values", file=file)
+    return config
+
+
+def _method(config: dict[str, Any], plugins: Plugins, file: str) -> Method:
+    name = config.get("alg_name")
+    if name is None:
+        raise ConfigError(f"is missing. {suggest('', (m.name for m in plugins.methods))}", file=file, key="alg_name")
+    try:
+        return plugins.methods.get(str(name))
+    except UnknownNameError as error:
+        raise ConfigError(str(error), file=file, key="alg_name", value=name) from None
+
+
+def _settings(block: Any, plugins: Plugins, file: str) -> UnlearnSettings:
+    if block is not None and not isinstance(block, dict):
+        raise ConfigError("must be a mapping", file=file, key="unlearn", value=block)
+    try:
+        parsed = _Block.model_validate(block or {})
+    except ValidationError as error:
+        raise _translated(error, file, "unlearn.", _Block, block) from None
+    builder, builder_options = _choice(parsed.target, "target", "builder", plugins.target_builders, file)
+    merger, merger_options = _choice(parsed.merge, "merge", "merger", plugins.query_mergers, file)
+    try:
+        retain = make_source(parsed.retain, plugins.tasks, file, "unlearn.retain.") if parsed.retain else None
+    except UnknownNameError as error:
+        raise ConfigError(str(error), file=file, key="unlearn.retain.task") from None
+    rest = parsed.model_dump(exclude={"target", "merge", "retain"})
+    return UnlearnSettings(builder, builder_options, merger, merger_options, retain, **rest)
+
+
+def _choice(block: dict[str, Any], section: str, key: str, registry: Any, file: str) -> tuple[Any, BaseModel]:
+    """A component named by ``block[key]``; the rest of the block are its options."""
+    options = dict(block)
+    name = options.pop(key, None)
+    try:
+        component = registry.get(str(name))
+        return component, component.Options.model_validate(options)
+    except UnknownNameError as error:
+        raise ConfigError(str(error), file=file, key=f"unlearn.{section}.{key}", value=name) from None
+    except ValidationError as error:
+        raise _translated(error, file, f"unlearn.{section}.", component.Options, options, extra=key) from None
+
+
+def _check_fields(schema: type, config: dict[str, Any], file: str) -> dict[str, Any]:
+    """Values for the dataclass ``schema``: unknown and missing keys refused, types coerced as declared."""
+    fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
+    required = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    for key, value in config.items():
+        if key not in fields:
+            raise ConfigError(f"unknown key. {suggest(key, [*fields, 'unlearn'])}", file=file, key=key, value=value)
+    for name in required:
+        if name not in config:
+            raise ConfigError(f"is missing; {config['alg_name']} needs {', '.join(required)}", file=file, key=name)
+    hints = get_type_hints(schema, include_extras=True)
+    return {key: _coerce(hints[key], key, value, file) for key, value in config.items()}
+
+
+def _coerce(hint: Any, key: str, value: Any, file: str) -> Any:
+    # EasyEdit declares `device: int` and accepts "cpu"; it leaves declared keys empty; a model may be a pair.
+    if value is None or key == "device":
+        return value
+    if isinstance(value, bool) and hint in (int, float):
+        raise ConfigError("must be a number", file=file, key=key, value=value)
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"], file=file, key=key, value=value) from None
+
+
+def _translated(
+    error: ValidationError, file: str, prefix: str, model: type[BaseModel], given: Any, extra: str | None = None
+) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    names = [*model.model_fields, *([extra] if extra else [])]
+    problem = f"unknown key. {suggest(key, names)}" if first["type"] == "extra_forbidden" else first["msg"]
+    return ConfigError(problem, file=file, key=f"{prefix}{key}", value=(given or {}).get(key))
+
+
+@cache
+def _combined(schema: type) -> type[Any]:
+    return type(f"Unlearn{schema.__name__}", (UnlearnHyperParams, schema), {})

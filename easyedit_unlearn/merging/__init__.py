@@ -1,0 +1,1 @@
+"""How samples become edit requests. A new merger: subclass ``components.QueryMerger``."""

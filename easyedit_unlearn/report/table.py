@@ -1,0 +1,81 @@
+"""The one table, as columns of text; the terminal, Markdown and HTML only draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading with the wanted direction, and the row key it shows."""
+
+    key: str
+    heading: str
+    about: str
+    kind: str = "share"
+
+
+COLUMNS = (
+    Column("method", "method", "the unlearning method; the first row is the untouched model", "text"),
+    Column("forget_answer_rate", "forget: still given ↓", "share of known forget facts whose answer is still given"),
+    Column("forget_refusal_rate", "forget: refused ↑", "share of them answered with a refusal"),
+    Column("rephrase_answer_rate", "rephrase: still given ↓", "the same facts asked in other words"),
+    Column("rephrase_refusal_rate", "rephrase: refused ↑", "refusals to the same facts asked in other words"),
+    Column("retain_answer_rate", "retain: kept ↑", "share of known facts kept that the method was allowed to train on"),
+    Column("holdout_answer_rate", "holdout: kept ↑", "share of known neighbours kept that no method ever saw"),
+    Column("retain_refusal_rate", "retain: refused ↓", "over-refusal on the retain set"),
+    Column("holdout_refusal_rate", "holdout: refused ↓", "over-refusal on the neighbours"),
+    Column("ppl_after", "perplexity →", "on the bundled text; the first row is the value before", "number"),
+    Column("seconds", "seconds", "of unlearning, evaluation excluded", "number"),
+    Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number"),
+)
+
+
+def cell(row: Mapping[str, Any], column: Column) -> str:
+    """``40 % (2/5)``, a number, or ``-`` for what is undefined."""
+    value = row.get(column.key)
+    if value is None:
+        return "-"
+    if column.kind == "text":
+        return str(value)
+    if column.kind == "number":
+        return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    n = row[f"n_prompts_{column.key.split('_')[0]}"]
+    return f"{100 * value:.0f} % ({round(value * n)}/{n})"
+
+
+def all_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The untouched model first, then the methods."""
+    return [row for row in (results["before"], *results["rows"]) if row]
+
+
+def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    return [[cell(row, column) for column in COLUMNS] for row in rows]
+
+
+def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The 95 % intervals that a handful of facts leave, one line a method."""
+    wanted = ("forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate")
+    lines = []
+    for row in rows:
+        parts = [
+            f"{key.removesuffix('_answer_rate')} {100 * bounds[0]:.0f}–{100 * bounds[1]:.0f} %"
+            for key in wanted
+            if (bounds := row["intervals"].get(key))
+        ]
+        lines.append(f"{row['method']}: {', '.join(parts)}")
+    return lines
+
+
+def excerpt(samples: Sequence[Mapping[str, Any]], count: int = 3) -> list[dict[str, Any]]:
+    """The first forgotten questions with the answer before and, by method, after."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in samples:
+        if record["group"] == "forget" and record["known"]:
+            entry = found.setdefault(
+                record["question"], {"question": record["question"], "before": record["before"], "after": {}}
+            )
+            entry["after"][record["method"]] = record["after"]
+    return list(found.values())[:count]

@@ -1,0 +1,53 @@
+"""Tables for the terminal. Model output is printed as text, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from easyedit_unlearn.report.table import COLUMNS, all_rows, cells, excerpt, interval_lines
+
+_LONGEST = 160
+
+
+def print_report(console: Console, results: Mapping[str, Any]) -> None:
+    """A before/after excerpt of three answers, the table (methods as columns, so that it fits), and intervals."""
+    for entry in excerpt(results["samples"]):
+        console.print(Text(f"\nQ: {entry['question']}", style="bold"))
+        console.print(Text(f"   before: {short(entry['before'])}"))
+        for method, text in entry["after"].items():
+            console.print(Text(f"   {method}: {short(text)}"))
+    rows = all_rows(results)
+    if not rows:
+        return
+    table = Table(title="Unlearning", title_justify="left")
+    methods, *measures = zip(*cells(rows), strict=True)
+    table.add_column("over the facts known before")
+    for method in methods:
+        table.add_column(Text(method), justify="right")
+    for column, values in zip(COLUMNS[1:], measures, strict=True):
+        table.add_row(column.heading, *values)
+    console.print()
+    console.print(table)
+    console.print(Text("95 % intervals, answer given:"))
+    for line in interval_lines(rows):
+        console.print(Text(f"  {line}"))
+
+
+def print_rows(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain listing."""
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    console.print(table)
+
+
+def short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

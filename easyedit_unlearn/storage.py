@@ -1,0 +1,78 @@
+"""Outputs appear whole or not at all, and never over somebody's earlier results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from easyedit_unlearn.errors import OutputExistsError
+
+
+def cache_dir() -> Path:
+    """``EASYEDIT_UNLEARN_CACHE``, else the user's cache directory."""
+    named = os.environ.get("EASYEDIT_UNLEARN_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "easyedit-unlearn"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: readers see the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for reading
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """A temporary sibling to fill; it takes the name ``path`` on success and replaces what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield filling
+        filling.chmod(0o777 & ~_umask())
+        old = path.with_name(f".{path.name}.old-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(old)
+        filling.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(filling, ignore_errors=True)
+        raise
+
+
+def prepare_output(out: Path, *, overwrite: bool) -> None:
+    """Make ``out`` before anything costly runs.
+
+    Raises:
+        OutputExistsError: it is a file, or holds results and ``overwrite`` is not set. Nothing is deleted here.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"--out {out} is a file; name a directory")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise OutputExistsError(f"{out} already holds results; choose another --out, or add --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""What each fact is edited to. A new builder: subclass ``components.TargetBuilder``."""

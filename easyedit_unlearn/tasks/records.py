@@ -1,0 +1,102 @@
+"""Read forget samples from JSON lines, strictly: every complaint names the file, the line and the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.types import ForgetSample
+
+
+class Record(BaseModel):
+    """One line of a user's file. Unknown fields are kept as the sample's extras."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    id: str | None = Field(default=None, min_length=1)
+    aliases: list[str] = []
+    subject: str | None = Field(default=None, min_length=1)
+    rephrases: list[str] = []
+    response: str | None = Field(default=None, min_length=1)
+
+    def sample(self, fallback_id: str) -> ForgetSample:
+        return ForgetSample(
+            id=self.id or fallback_id,
+            question=self.question,
+            answer=self.answer,
+            aliases=tuple(self.aliases),
+            subject=self.subject,
+            rephrases=tuple(self.rephrases),
+            response=self.response,
+            extras=dict(self.model_extra or {}),
+        )
+
+
+def read_jsonl(path: Path) -> list[ForgetSample]:
+    """All samples of a UTF-8 JSON-lines file, one object a line.
+
+    Raises:
+        DataError: no such file, malformed line, wrong field, empty file, duplicate, or a subject that does not stand
+            in its question.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    # Not str.splitlines(): JSON strings may hold U+2028 and its like.
+    numbered = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    samples = [_parse(line, f"{path}, line {n}").sample(f"{path.stem}-{n}") for n, line in numbered]
+    check_samples(samples, [f"{path}, line {n}" for n, _ in numbered], str(path))
+    return samples
+
+
+def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source: str) -> None:
+    """Raise DataError for an empty set, duplicate ids or questions, blank texts, or a subject not in its question."""
+    if not samples:
+        raise DataError(f"{source}: holds no samples; give at least one with 'question' and 'answer'")
+    seen: dict[tuple[str, str], str] = {}
+    for sample, place in zip(samples, places, strict=True):
+        for field, value in (("id", sample.id), ("question", sample.key)):
+            if (field, value) in seen:
+                raise DataError(f"{place}: field '{field}' repeats {seen[field, value]}: {getattr(sample, field)!r}")
+            seen[field, value] = place
+        for field, texts in _texts(sample):
+            if any(not text.strip() for text in texts):
+                raise DataError(f"{place}: field '{field}' is blank")
+        if sample.subject is not None and sample.subject not in sample.question:
+            raise DataError(
+                f"{place}: field 'subject': {sample.subject!r} does not stand in the question {sample.question!r}; "
+                "copy it from there, letter for letter"
+            )
+
+
+def _texts(sample: ForgetSample) -> Iterable[tuple[str, Sequence[str]]]:
+    yield "question", [sample.question]
+    yield "answer", [sample.answer]
+    yield "aliases", sample.aliases
+    yield "rephrases", sample.rephrases
+    yield "subject", [] if sample.subject is None else [sample.subject]
+
+
+def _parse(line: str, place: str) -> Record:
+    try:
+        value: Any = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{place}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: must be a JSON object with 'question' and 'answer', got {type(value).__name__}")
+    try:
+        return Record.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{place}: field '{field}': {first['msg']}") from None

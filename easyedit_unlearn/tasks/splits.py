@@ -1,0 +1,128 @@
+"""Cut the three disjoint sets of a run out of tasks.
+
+Splits: ``all``; ``forgetN``, the first N samples that the model knows; ``retain`` and ``holdout``, the other known
+samples in turn (first to retain, second to holdout, and so on), each optionally with a number: ``retain10``.
+A method may use the retain set; the holdout set is only ever evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from easyedit_unlearn.components import Task
+from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.registry import Registry
+from easyedit_unlearn.tasks.records import check_samples
+from easyedit_unlearn.types import ForgetSample
+
+Knows = Callable[[Sequence[ForgetSample]], frozenset[str]]
+"""Which of these samples the model answers, as their keys."""
+
+_SPLIT = re.compile(r"(?P<kind>all|forget|retain|holdout)(?P<size>[1-9]\d*)?\Z")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A task with its options and a split, as a config or the command line names it."""
+
+    task: Task
+    options: BaseModel
+    split: str = "all"
+
+    def __str__(self) -> str:
+        path = getattr(self.options, "path", None)
+        return f"{path or self.task.name}:{self.split}"
+
+
+def parse_source(text: str, tasks: Registry[Task]) -> Source:
+    """``TASK[:SPLIT]`` or ``FILE[:SPLIT]``; a registered task's name wins over a file of the same name.
+
+    Raises:
+        UnknownNameError: neither a task nor a file. ConfigError: a bad split.
+    """
+    for name, split in ((text, "all"), *([tuple(text.rsplit(":", 1))] if ":" in text else [])):
+        if name in tasks:
+            return make_source({"task": name, "split": split}, tasks)
+        if Path(name).is_file():
+            return make_source({"task": "jsonl", "path": name, "split": split}, tasks)
+    name = text.rsplit(":", 1)[0]
+    if "/" in name or name.endswith((".jsonl", ".json")):
+        raise DataError(f"{name}: no such file")
+    tasks.get(name)
+    raise AssertionError("unreachable")  # tasks.get has raised
+
+
+def make_source(block: dict[str, Any], tasks: Registry[Task], file: str | None = None, where: str = "") -> Source:
+    """From a config block: ``{task: facts, split: retain10, ...the task's own options}``."""
+    rest = dict(block)
+    task = tasks.get(str(rest.pop("task", "")))
+    split = str(rest.pop("split", "all"))
+    parse_split(split, file=file, key=f"{where}split")
+    try:
+        return Source(task, task.Options.model_validate(rest), split)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        allowed = ", ".join(["task", "split", *task.Options.model_fields])
+        raise ConfigError(
+            f"{first['msg']} (allowed here: {allowed})", file=file, key=f"{where}{name}", value=rest.get(name)
+        ) from None
+
+
+def parse_split(split: str, **where: Any) -> tuple[str, int | None]:
+    match = _SPLIT.match(split)
+    if not match or (match["kind"] == "forget" and not match["size"]) or (match["kind"] == "all" and match["size"]):
+        raise ConfigError(
+            "not a split; allowed: all, forgetN, retain, retainN, holdout, holdoutN",
+            value=split,
+            **{"key": "split"} | where,
+        )
+    return match["kind"], int(match["size"]) if match["size"] else None
+
+
+def load(source: Source) -> list[ForgetSample]:
+    """All samples of the source's task, checked. Raises DataError."""
+    samples = list(source.task.samples(source.options))
+    check_samples(samples, [f"task {source.task.name}, sample {s.id}" for s in samples], f"task {source.task.name}")
+    return samples
+
+
+def pick(source: Source, knows: Knows, taken: Sequence[ForgetSample] = ()) -> list[ForgetSample]:
+    """The samples of one source; ``retain`` and ``holdout`` leave out what is ``taken`` (the forget set).
+
+    ``all`` is taken as it stands: an overlap there is the caller's mistake and is refused by :func:`check_disjoint`.
+
+    Raises:
+        DataError: the model knows too few for the split.
+    """
+    samples, (kind, size) = load(source), parse_split(source.split)
+    if kind == "all":
+        return samples
+    known_keys = knows(samples)
+    known = [sample for sample in samples if sample.key in known_keys]
+    if kind != "forget":
+        used = {sample.key for sample in taken}
+        rest = [sample for sample in known if sample.key not in used]
+        known = rest[0::2] if kind == "retain" else rest[1::2]
+    if len(known) < (size or 1):
+        raise DataError(f"{source}: the model knows only {len(known)} of the {size or 1} facts this split needs")
+    return known[:size]
+
+
+def check_disjoint(**groups: Sequence[ForgetSample]) -> None:
+    """Raise DataError when one question stands in two of the sets."""
+    owner: dict[str, str] = {}
+    for group, samples in groups.items():
+        for sample in samples:
+            other = owner.setdefault(sample.key, group)
+            if other != group:
+                raise DataError(
+                    f"the {other} set and the {group} set overlap: {sample.question!r} stands in both; "
+                    "an honest table needs them disjoint"
+                )

@@ -1,0 +1,108 @@
+"""The data that flows between the stages. A stage knows these types and nothing of its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ForgetSample:
+    """One question about one fact, for forgetting, retaining or holding out.
+
+    Attributes:
+        id: unique within its task.
+        question: as a user would ask it, without any template.
+        answer: the short answer that shows the fact is known.
+        aliases: other spellings that count as the answer.
+        subject: what the question is about, exactly as it stands in the question; subject-keyed editors edit there.
+        rephrases: the same question in other words; never shown to a method, only evaluated.
+        response: a full reply containing the fact, when known; usually the model's own before unlearning.
+        extras: what a task keeps for its own metrics.
+    """
+
+    id: str
+    question: str
+    answer: str
+    aliases: tuple[str, ...] = ()
+    subject: str | None = None
+    rephrases: tuple[str, ...] = ()
+    response: str | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What makes two samples the same fact, also across tasks: the question, but for case and spacing."""
+        return " ".join(self.question.casefold().split())
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return (self.answer, *self.aliases)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The refusal one sample is edited to."""
+
+    sample_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """One edit as EasyEdit takes it, covering one sample or, after merging, several.
+
+    ``prompt`` is a bare question here; the prompt style is applied last, in ``api.unlearning_requests``.
+    """
+
+    prompt: str
+    target: str
+    ground_truth: str
+    covers: tuple[str, ...]
+    subject: str | None = None
+    rephrase: str | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The three disjoint sets of a run. ``known``: keys of the samples the model answered before unlearning."""
+
+    forget: Sequence[ForgetSample]
+    retain: Sequence[ForgetSample] = ()
+    holdout: Sequence[ForgetSample] = ()
+    known: frozenset[str] = frozenset()
+
+    def groups(self) -> dict[str, Sequence[ForgetSample]]:
+        return {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the model did on one prompt: the one shared pass that all metrics read.
+
+    ``group`` is forget, rephrase, retain or holdout. ``answer_logprob`` is the mean log-probability per token of
+    ``sample.answer`` after the prompt, in nats, or None when the answer has no tokens.
+    """
+
+    sample: ForgetSample
+    group: str
+    prompt: str
+    text: str
+    answer_logprob: float | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An observation and its per-sample scores, by metric name; None means undefined for this sample."""
+
+    observation: Observation
+    scores: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scored prompts of one model state, and its perplexity on the bundled text."""
+
+    scored: Sequence[Scored]
+    perplexity: float
