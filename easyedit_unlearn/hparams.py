@@ -201,7 +201,7 @@ def _coerce(hint: Any, key: str, value: Any, file: str) -> Any:
     # EasyEdit declares `device: int` and accepts "cpu"; it leaves declared keys empty; a model may be a pair.
     if value is None or key == "device":
         return value
-    if isinstance(value, bool) and hint in (int, float):
+    if isinstance(value, bool) and getattr(hint, "__origin__", hint) in (int, float):  # also Annotated[float, ...]
         raise ConfigError("must be a number", file=file, key=key, value=value)
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)

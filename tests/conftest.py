@@ -169,7 +169,7 @@ def write_hparams(path: Path, alg_name: str, unlearn: str = "{}", **changes) -> 
             "stats_dir": "./stats",
             "layers": [0],
             "fact_token": "subject_last",
-            "v_num_grad_steps": 12,
+            "v_num_grad_steps": 8,
             "v_lr": 0.5,
             "v_loss_layer": 1,
             "v_weight_decay": 1e-3,

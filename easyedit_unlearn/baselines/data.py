@@ -40,18 +40,14 @@ class ForgetRetainDataset(torch.utils.data.Dataset[dict[str, Pair]]):
         return item
 
 
-def collate(items: Sequence[Mapping[str, Pair]], pad_id: int) -> dict[str, dict[str, torch.Tensor]]:
-    """A batch: for each of forget and retain, input_ids, labels and attention_mask, each (batch, length)."""
-    return {
-        part: dict(
-            zip(
-                ("input_ids", "labels", "attention_mask"),
-                pad_pairs([item[part] for item in items], pad_id),
-                strict=True,
-            )
-        )
-        for part in items[0]
-    }
+def collate(items: Sequence[Mapping[str, Pair]], pad_id: int) -> dict[str, torch.Tensor]:
+    """One batch for one forward pass: all forget rows, then their retain rows, padded on the right.
+
+    Returns:
+        input_ids, labels and attention_mask, each (2 x items, length), or (items, length) without retain data.
+    """
+    rows = [item[part] for part in items[0] for item in items]
+    return dict(zip(("input_ids", "labels", "attention_mask"), pad_pairs(rows, pad_id), strict=True))
 
 
 def encode_requests(tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]]) -> list[Pair]:

@@ -10,7 +10,6 @@ from easyedit_unlearn.baselines.hparams import BaselineHyperParams, NonNegative,
 from easyedit_unlearn.components import Method, Stage
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -40,17 +39,17 @@ class GradDiff(Method):
         retain: Sequence[tuple[str, str]],
         stage: Stage,
     ) -> None:
+        import torch
+
         from easyedit_unlearn.baselines.data import ForgetRetainDataset, encode, encode_requests
         from easyedit_unlearn.baselines.losses import graddiff, mean_nll
         from easyedit_unlearn.baselines.trainer import Batch, train
-        from easyedit_unlearn.evaluation.inference import answer_nll, pad_id
-
-        def nll(model: Any, part: dict[str, torch.Tensor]) -> torch.Tensor:
-            logits = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"]).logits
-            return mean_nll(*answer_nll(logits, part["labels"]))
+        from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_id
 
         def loss(model: Any, batch: Batch) -> torch.Tensor:
-            return graddiff(nll(model, batch["forget"]), nll(model, batch["retain"]), hparams.gamma, hparams.alpha)
+            logits = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+            forget, retain = torch.stack(answer_nll(*logits)).chunk(2, dim=1)  # rows: sum of losses, token counts
+            return graddiff(mean_nll(*forget), mean_nll(*retain), hparams.gamma, hparams.alpha)
 
         dataset = ForgetRetainDataset(
             encode_requests(tokenizer, requests), encode(tokenizer, retain), hparams.unlearn.seed

@@ -27,6 +27,7 @@ class BaselineHyperParams:
     num_train_epochs: Count = 5
     per_device_train_batch_size: Count = 4
     gradient_accumulation_steps: Count = 1
+    gradient_checkpointing: bool = False
     weight_decay: NonNegative = 0.01
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_grad_norm: Positive = 1.0

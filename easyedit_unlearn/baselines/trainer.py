@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from easyedit_unlearn.baselines.hparams import BaselineHyperParams
     from easyedit_unlearn.components import Stage
 
-Batch = dict[str, dict[str, torch.Tensor]]
+Batch = dict[str, torch.Tensor]
 Loss = Callable[[Any, Batch], torch.Tensor]
 """(model, batch) -> scalar loss, the mean over the batch's items."""
 
@@ -57,6 +56,7 @@ def train(
             num_train_epochs=hparams.num_train_epochs,
             per_device_train_batch_size=hparams.per_device_train_batch_size,
             gradient_accumulation_steps=hparams.gradient_accumulation_steps,
+            **_checkpointing_arguments(hparams.gradient_checkpointing),
             weight_decay=hparams.weight_decay,
             warmup_steps=_warmup_steps(len(dataset), hparams),
             max_grad_norm=hparams.max_grad_norm,
@@ -100,15 +100,28 @@ def _warmup_steps(items: int, hparams: BaselineHyperParams) -> int:
     return int(per_epoch * hparams.num_train_epochs * hparams.warmup_ratio)
 
 
+def _checkpointing_arguments(wanted: bool) -> dict[str, Any]:
+    """transformers 5 renamed ``gradient_checkpointing`` to ``activation_checkpointing``, its property on models too."""
+    fields = TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}} if wanted else {}
+
+
+def _checkpointing(model: Any) -> bool:
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
 @contextmanager
 def _trainable(model: Any) -> Iterator[None]:
-    """Gradients on, dropout as in training, the KV cache off; flags of the config as they were afterwards."""
-    use_cache = getattr(model.config, "use_cache", None)
+    """Every parameter trains within; afterwards the Trainer's switches on the model are as they were."""
+    use_cache, checkpointing = getattr(model.config, "use_cache", None), _checkpointing(model)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     try:
         with torch.enable_grad():
             yield
     finally:
-        with contextlib.suppress(AttributeError):
+        if _checkpointing(model) and not checkpointing:
+            model.gradient_checkpointing_disable()
+        if use_cache is not None:
             model.config.use_cache = use_cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -69,9 +70,8 @@ def answer_logprobs(
     result: list[float | None] = [None] * len(pairs)
     with _inference(model):
         for rows in _batches([len(prompt) + len(answer) for prompt, answer in encoded], batch_size):
-            ids, labels, mask = pad_pairs([encoded[i] for i in rows], pad_id(tokenizer))
-            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
-            total, count = answer_nll(logits, labels.to(model.device))
+            ids, labels, mask = (t.to(model.device) for t in pad_pairs([encoded[i] for i in rows], pad_id(tokenizer)))
+            total, count = answer_nll(*answer_logits(model, ids, labels, mask))
             for i, nll, n in zip(rows, total.tolist(), count.tolist(), strict=True):
                 result[i] = -nll / n if n else None
             if progress:
@@ -96,6 +96,26 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text:
 def plain_text() -> str:
     """The bundled text for perplexity, written for this project: about 550 words of plain prose."""
     return Path(__file__).with_name("plain_text.txt").read_text(encoding="utf-8")
+
+
+def answer_logits(
+    model: Any, ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits, and labels, of the span that holds all answers: the vocabulary is too wide to compute the rest.
+
+    Args:
+        ids, labels, mask: (batch, length), as from :func:`pad_pairs`.
+
+    Returns:
+        logits (batch, span, vocabulary) and labels (batch, span), aligned as :func:`answer_nll` takes them. Models
+        whose forward has no ``logits_to_keep`` compute the whole length.
+    """
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        return model(input_ids=ids, attention_mask=mask).logits, labels
+    answered = (labels != IGNORED).any(0).nonzero()
+    start = max(int(answered[0]) - 1, 0) if len(answered) else 0  # the token before the answer predicts its first
+    keep = torch.arange(start, ids.shape[1], device=ids.device)
+    return model(input_ids=ids, attention_mask=mask, logits_to_keep=keep).logits, labels[:, start:]
 
 
 def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -27,7 +27,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if results["message"]:
         lines += [_md(results["message"]), ""]
     if results["command"]:
-        lines += [f"    {results['command']}", ""]
+        lines += [f"    {' '.join(results['command'].split())}", ""]
     lines += ["| " + " | ".join(column.heading for column in COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     lines += ["| " + " | ".join(map(_md, row)) + " |" for row in cells(rows)]
     lines += ["", "Shares are over the facts that the model knew before. 95 % intervals of the answers given:", ""]

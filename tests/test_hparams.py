@@ -1,0 +1,97 @@
+"""Unlearning hparams: strict, and every complaint names file, key, value and what is allowed. No torch."""
+
+from __future__ import annotations
+
+import pytest
+
+from easyedit_unlearn import UnlearnHyperParams
+from easyedit_unlearn.baselines.graddiff import GradDiffHyperParams
+from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.hparams import resolve_path, shipped_hparams
+from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
+
+GOOD = "alg_name: GradDiff\nmodel_name: ./llama\nlearning_rate: 5e-1\n"
+
+
+def read(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return UnlearnHyperParams.from_hparams(path)
+
+
+def test_an_empty_block_takes_the_defaults(tmp_path):
+    hparams = read(tmp_path, GOOD + "unlearn:\n")
+    assert isinstance(hparams, GradDiffHyperParams)
+    assert hparams.learning_rate == 0.5  # PyYAML reads 5e-1 as a string
+    assert hparams.unlearn.builder.name == "fixed"
+    assert hparams.unlearn.builder_options.text == DEFAULT_REFUSAL
+    assert hparams.unlearn.merger.name == "none"
+    assert hparams.unlearn.retain is None
+
+
+def test_names_resolve_to_components_with_checked_options(tmp_path):
+    block = "unlearn:\n  target: {builder: fixed, text: No.}\n  retain: {task: facts, split: retain10}\n  seed: 3\n"
+    settings = read(tmp_path, GOOD + block).unlearn
+    assert settings.builder_options.text == "No."
+    assert str(settings.retain) == "facts:retain10"
+    assert settings.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD, "has no 'unlearn:' block"),
+        (GOOD + "unlearn: 3", "unlearn: 3: must be a mapping"),
+        (GOOD + "unlearn: {tarjet: {}}", "unlearn.tarjet.*Did you mean 'target'"),
+        (GOOD + "unlearn: {seed: x}", "unlearn.seed: 'x'.*integer"),
+        (GOOD + "unlearn: {prompt: xml}", "unlearn.prompt: 'xml'.*'auto', 'chat' or 'raw'"),
+        (GOOD + "unlearn: {target: {builder: fixd}}", "unlearn.target.builder: 'fixd'.*Did you mean 'fixed'"),
+        (GOOD + "unlearn: {target: {builder: fixed, txt: x}}", "unlearn.target.txt: 'x'.*Did you mean 'text'"),
+        (GOOD + "unlearn: {target: {builder: list}}", "unlearn.target.path: Field required"),
+        (GOOD + "unlearn: {merge: {merger: concat9}}", "unlearn.merge.merger: 'concat9'"),
+        (GOOD + "unlearn: {retain: {task: facs}}", "unlearn.retain.task.*Did you mean 'facts'"),
+        (GOOD + "unlearn: {retain: {task: facts, split: rest}}", "unlearn.retain.split: 'rest'.*retainN"),
+        (GOOD + "unlearn: {engine: host}", "unlearn.engine: 'host': GradDiff has only the native engine"),
+        (GOOD + "lerning_rate: 1\nunlearn: {}", "lerning_rate: 1: unknown key. Did you mean 'learning_rate'"),
+        (GOOD.replace("5e-1", "fast") + "unlearn: {}", "learning_rate: 'fast'.*valid number"),
+        (GOOD.replace("5e-1", "-1") + "unlearn: {}", "learning_rate: -1: .*greater than 0"),
+        (GOOD.replace("5e-1", "true") + "unlearn: {}", "learning_rate: True"),
+        (GOOD + "num_train_epochs: 0\nunlearn: {}", "num_train_epochs: 0: .*greater than or equal to 1"),
+        (GOOD + "num_train_epochs: 1.5\nunlearn: {}", "num_train_epochs: 1.5: .*integer"),
+        (GOOD.replace("GradDiff", "graddiff") + "unlearn: {}", "alg_name: 'graddiff'.*Did you mean 'GradDiff'"),
+        ("unlearn: {}", "alg_name: is missing.*GradDiff"),
+        ("alg_name: GradDiff\nunlearn: {}", "model_name: is missing; GradDiff needs alg_name, model_name"),
+        ("- 1", "must be a mapping"),
+        ("a: [", "cannot be read as YAML"),
+        ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+        ("1: 2", "must be a mapping"),
+    ],
+)
+def test_every_complaint_helps(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        read(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "mine.yaml"))
+
+
+def test_a_shipped_name_and_an_existing_path(tmp_path, monkeypatch):
+    assert resolve_path("GradDiff/smollm2-135m") == shipped_hparams() / "GradDiff" / "smollm2-135m.yaml"
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "GradDiff" / "smollm2-135m.yaml"
+    mine.parent.mkdir()
+    mine.write_text(GOOD + "unlearn: {}")
+    assert resolve_path("GradDiff/smollm2-135m").samefile(mine)
+    with pytest.raises(ConfigError, match="no such hparams file. Did you mean 'GradDiff/smollm2-135m'"):
+        resolve_path("GradDiff/smolm2-135m")
+
+
+def test_shipped_native_yamls_load():
+    hparams = UnlearnHyperParams.from_hparams("GradDiff/smollm2-135m")
+    assert hparams.unlearn.retain is not None
+    assert hparams.learning_rate < 1e-3
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("path", sorted(shipped_hparams().glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_shipped_yaml_loads(path):
+    hparams = UnlearnHyperParams.from_hparams(path)
+    assert hparams.alg_name == path.parent.name

@@ -1,0 +1,122 @@
+"""Generation, log-probabilities and perplexity against float64 and closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytestmark = pytest.mark.model
+torch = pytest.importorskip("torch")
+
+from conftest import FACTS  # noqa: E402
+
+from easyedit_unlearn.evaluation.inference import (  # noqa: E402
+    IGNORED,
+    answer_logits,
+    answer_logprobs,
+    answer_nll,
+    generate_replies,
+    pad_pairs,
+    perplexity,
+)
+from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
+
+PROMPTS = ["Hello", "What is it?", "A much longer prompt than the others, so that padding matters."]
+
+
+def test_uniform_logits_cost_log_of_the_vocabulary():
+    logits, labels = torch.zeros(2, 4, 10), torch.tensor([[IGNORED, 1, 2, 3], [IGNORED, IGNORED, 5, IGNORED]])
+    total, count = answer_nll(logits, labels)
+    assert total.tolist() == pytest.approx([3 * math.log(10), math.log(10)])
+    assert count.tolist() == [3, 1]
+
+
+def test_position_t_predicts_token_t_plus_1():
+    logits = torch.full((1, 3, 3), -1e9)
+    logits[0, 0, 2] = logits[0, 1, 1] = 0.0
+    assert answer_nll(logits, torch.tensor([[IGNORED, 2, 1]]))[0].item() == pytest.approx(0.0)
+    with pytest.raises(ValueError, match=r"\(1, 3, 3\) do not match labels \(1, 2\)"):
+        answer_nll(logits, torch.tensor([[2, 1]]))
+
+
+def test_ignored_labels_have_no_gradient():
+    logits = torch.randn(1, 4, 5, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[IGNORED, IGNORED, 3, IGNORED]])
+    answer_nll(logits, labels)[0].sum().backward()
+    expected = torch.softmax(logits[0, 1].detach(), 0) - torch.eye(5, dtype=torch.float64)[3]
+    assert torch.allclose(logits.grad[0, 1], expected)
+    assert logits.grad[0, [0, 2, 3]].abs().max() == 0
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_log_probabilities_match_float64_one_by_one(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    pairs = [(prompt, answer) for prompt, answer in zip(PROMPTS, ["Tokyo", "x", "two words"], strict=True)]
+    found = answer_logprobs(model, tokenizer, pairs, batch_size=3)
+    model = model.double()
+    for (prompt, answer), value in zip(pairs, found, strict=True):
+        prompt_ids, answer_ids = encode_pair(tokenizer, prompt, answer)
+        logits = model(input_ids=torch.tensor([prompt_ids + answer_ids])).logits[0].detach().log_softmax(-1)
+        terms = [logits[len(prompt_ids) + i - 1, token] for i, token in enumerate(answer_ids)]
+        assert value == pytest.approx(float(sum(terms)) / len(terms), rel=1e-5)
+
+
+def test_an_answer_without_tokens_is_undefined_not_zero(llama):
+    model, tokenizer = llama
+    assert answer_logprobs(model, tokenizer, [("Hi\n", ""), ("Hi\n", "a")])[0] is None
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_logits_of_the_answer_span_alone(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    batch = pad_pairs([encode_pair(tokenizer, prompt, "ok") for prompt in PROMPTS], 1)
+    ids, labels, mask = batch
+    whole = answer_nll(model(input_ids=ids, attention_mask=mask).logits, labels)
+    span = answer_nll(*answer_logits(model, *batch))
+    assert torch.allclose(whole[0], span[0], rtol=1e-5)
+    assert torch.equal(whole[1], span[1])
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_batched_replies_are_the_single_replies(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    alone = [generate_replies(model, tokenizer, [p], max_new_tokens=8)[0] for p in PROMPTS]
+    assert generate_replies(model, tokenizer, PROMPTS, max_new_tokens=8, batch_size=3) == alone
+    assert model.training is False
+
+
+def test_the_taught_model_answers(taught):
+    model, tokenizer = taught
+    prompts = [format_prompt(tokenizer, question) for question, _, _ in FACTS]
+    assert generate_replies(model, tokenizer, prompts) == [f"{answer}." for _, answer, _ in FACTS]
+
+
+def test_perplexity_of_a_uniform_model_is_its_vocabulary(llama):
+    model, tokenizer = llama
+    with torch.no_grad():
+        model.model.norm.weight.zero_()
+    assert perplexity(model, tokenizer, "any text " * 100, window=32) == pytest.approx(261, rel=1e-4)
+
+
+def test_the_mask_comes_from_lengths_not_from_ids(llama):
+    _, tokenizer = llama
+    prompt, answer = encode_pair(tokenizer, "Hi", "yes", end=True)
+    ids, labels, mask = pad_pairs([(prompt, answer), (prompt, answer[:1])], tokenizer.pad_token_id)
+    assert answer[-1] == tokenizer.eos_token_id == tokenizer.pad_token_id
+    assert mask[0].all()
+    assert labels[0, -1] == tokenizer.eos_token_id  # the real end stays in the loss
+    assert mask[1].sum() == len(prompt) + 1
+    assert (labels[1, len(prompt) + 1 :] == IGNORED).all()
+
+
+def test_begin_of_text_is_not_doubled(llama):
+    _, tokenizer = llama
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.add_special_tokens({"bos_token": "<unk>"})
+    tokenizer.chat_template = "<unk>" + tokenizer.chat_template
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<unk> $A", special_tokens=[("<unk>", 0)])
+    ids = tokenizer(format_prompt(tokenizer, "Hi")).input_ids
+    assert ids[0] == 0
+    assert ids.count(0) == 1

