@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -79,7 +81,8 @@ def demo(
     """Forget five facts with ROME (through EasyEdit) and with GradDiff, on the embedded model."""
     from easyedit_unlearn import commands
 
-    commands.demo(out, overwrite=overwrite, plugins=_plugins(), command=_command())
+    with _interruptible(out):
+        commands.demo(out, overwrite=overwrite, plugins=_plugins(), command=_command())
 
 
 @app.command()
@@ -100,10 +103,11 @@ def run(
 
     plugins = _plugins()
     parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins)
-    commands.unlearn(
-        [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
-        command=_command(), save=True,
-    )  # fmt: skip
+    with _interruptible(out):
+        commands.unlearn(
+            [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
+            command=_command(), save=True,
+        )  # fmt: skip
 
 
 @app.command()
@@ -188,6 +192,17 @@ def doctor(as_json: Json = False) -> None:
         console.print("Nothing is missing for `easyedit-unlearn demo`.")
 
 
+@contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    """Ctrl-C is an answer, not a fault: say what is left, and end with the shell's status for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"; what was finished is in {out}" if out.exists() else ""
+        Console(stderr=True, soft_wrap=True).print(Text(f"interrupted: the model is as it was{kept}", style="red"))
+        raise typer.Exit(130) from None
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -205,11 +220,6 @@ def main() -> None:
             raise
         Console(stderr=True, soft_wrap=True).print(Text(f"error: {' '.join(str(error).split())}", style="red"))
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        if _State.debug:
-            raise
-        Console(stderr=True).print("interrupted: the model is as it was; finished results are kept")
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import EMBEDDED, load_model, save_checkpoint
 from easyedit_unlearn.pipeline import Run
@@ -52,6 +53,8 @@ def unlearn(
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
     forget, retain, holdout = _sources(sets, hparams, plugins)
+    if any(one.method.engine == "host" for one in hparams):
+        check_model_name(model)
     prepare_output(out, overwrite=overwrite)
     settings = hparams[0].unlearn
     with Bars(Console(file=sys.stderr)) as bars:

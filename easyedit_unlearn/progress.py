@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 
@@ -16,10 +16,9 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=console, redirect_stdout=False, redirect_stderr=False,
+            console=console, redirect_stdout=False, redirect_stderr=False, disable=not console.is_terminal,
         )  # fmt: skip
         self._console = console
-        self._current: TaskID | None = None
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -33,6 +32,6 @@ class Bars:
     def stage(self, what: str, total: int) -> Callable[[int], None]:
         """Open the bar of a stage; the one before stays where it ended."""
         if not self._console.is_terminal:  # logs get a line a stage, not a redrawn bar
-            self._console.print(Text(f"{what} ({total})"))
+            self._console.print(Text(f"{what} ({total})"), soft_wrap=True)
         task = self._progress.add_task(what, total=total)
         return lambda done: self._progress.advance(task, done)

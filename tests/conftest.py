@@ -113,9 +113,7 @@ def gpt2():
 def facts_file(tmp_path) -> Path:
     """Six invented facts that the taught model knows."""
     path = tmp_path / "invented.jsonl"
-    rows = [
-        {"question": q, "answer": a, "subject": s, "rephrases": [q.replace("?", ", please?")]} for q, a, s in FACTS
-    ]
+    rows = [{"question": q, "answer": a, "subject": s, "rephrases": [q.replace("?", ", please?")]} for q, a, s in FACTS]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
 

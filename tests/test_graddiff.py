@@ -60,9 +60,7 @@ def test_collate_puts_forget_rows_first():
 
 
 def requests_for(tokenizer, facts):
-    return [
-        {"prompt": format_prompt(tokenizer, q), "ground_truth": f"{a}.", "target_new": "No."} for q, a, _ in facts
-    ]
+    return [{"prompt": format_prompt(tokenizer, q), "ground_truth": f"{a}.", "target_new": "No."} for q, a, _ in facts]
 
 
 def pairs_for(tokenizer, facts):
@@ -70,15 +68,14 @@ def pairs_for(tokenizer, facts):
 
 
 def run(model, tokenizer, hparams, forget=FACTS[:2], retain=FACTS[2:]):
-    GradDiff().apply(
-        model, tokenizer, requests_for(tokenizer, forget), hparams, retain=pairs_for(tokenizer, retain), stage=no_progress
-    )
+    requests, kept = requests_for(tokenizer, forget), pairs_for(tokenizer, retain)
+    GradDiff().apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
 
 
 @pytest.fixture
 def hparams(tmp_path):
     path = write_hparams(
-        tmp_path / "g.yaml", "GradDiff", learning_rate=3e-4, num_train_epochs=12, per_device_train_batch_size=2
+        tmp_path / "g.yaml", "GradDiff", learning_rate=3e-4, num_train_epochs=24, per_device_train_batch_size=2
     )
     return UnlearnHyperParams.from_hparams(path)
 

@@ -1,4 +1,4 @@
-"""EasyEdit itself, whichever form is installed, on tiny models: contracts of ``BaseEditor`` and what it may not touch."""
+"""EasyEdit itself, whichever form is installed, on tiny models: what ``BaseEditor`` must do, and must leave alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EDITED = "model.layers.0.mlp.down_proj.weight"
 @pytest.fixture(scope="module", autouse=True)
 def imported():
     """EasyEdit warns while it works; its warnings are not ours to turn into errors."""
-    import easyedit_unlearn.host.running as running
+    from easyedit_unlearn.host import running
 
     running.import_host()
 
@@ -155,7 +155,7 @@ def test_a_failure_in_the_middle_of_a_sequence_restores_everything(editor_for, t
 def test_divergence_restores(editor_for, taught, monkeypatch):
     model, weights = taught[0], copied_weights(taught[0])
     editor = editor_for("GradDiff", learning_rate=1e-2, num_train_epochs=3)
-    import easyedit_unlearn.baselines.losses as losses
+    from easyedit_unlearn.baselines import losses
 
     calls = []
 
@@ -318,7 +318,7 @@ def test_a_home_without_easyedit(tmp_path):
 
 
 def test_without_easyedit_the_error_says_how_to_get_it(monkeypatch):
-    import easyedit_unlearn.host.locate as locate
+    from easyedit_unlearn.host import locate
 
     monkeypatch.setattr(locate, "find_host", lambda: None)
     with pytest.raises(HostError, match=r"pip install --no-deps easyeditor.*git clone"):

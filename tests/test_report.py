@@ -19,7 +19,7 @@ EVIL = "<script>alert(1)</script> | `x` [bold]"
 
 def row(method, forget, holdout):
     groups = {f"n_prompts_{g}": 5 for g in ("forget", "rephrase", "retain", "holdout")}
-    shares = {f"{g}_{m}": 0.4 for g in ("forget", "rephrase", "retain", "holdout") for m in ("answer_rate", "refusal_rate")}
+    shares = {column.key: 0.4 for column in COLUMNS if column.kind == "share"}
     return {
         "method": method, "host": "release 1", "engine": "host", "model": EVIL, "seed": 0, **groups, **shares,
         "forget_answer_rate": forget, "holdout_answer_rate": holdout, "ppl_after": 37.31, "seconds": 153.2,

@@ -122,6 +122,6 @@ def _trainable(model: Any) -> Iterator[None]:
             yield
     finally:
         if _checkpointing(model) and not checkpointing:
-            model.gradient_checkpointing_disable()
+            getattr(model, "activation_checkpointing_disable", model.gradient_checkpointing_disable)()
         if use_cache is not None:
             model.config.use_cache = use_cache

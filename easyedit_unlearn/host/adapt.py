@@ -11,16 +11,14 @@ import wrapt
 
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import HostError
-from easyedit_unlearn.host.locate import require_host
+from easyedit_unlearn.host.locate import check_model_name, require_host
 from easyedit_unlearn.host.session import active, host_module, on_right_device, session
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import EMBEDDED, load_model
+from easyedit_unlearn.models import load_model
 from easyedit_unlearn.plugins import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
-# By these EasyEdit's BaseEditor tells models apart (it raises a bare NotImplementedError otherwise).
-LOADER_NAMES = ("t5", "gpt", "llama", "baichuan", "chatglm", "internlm", "qwen", "mistral")
 
 
 def adapt() -> None:
@@ -148,11 +146,7 @@ def _load(hparams: UnlearnHyperParams) -> Any:
     name = hparams.model_name
     if isinstance(name, tuple):
         return name
-    if str(name) != EMBEDDED and not any(known in str(name).lower() for known in LOADER_NAMES):
-        raise HostError(
-            f"model {name}: EasyEdit chooses its loader by the path, which must contain one of "
-            f"{', '.join(LOADER_NAMES)}; rename the directory, or pass a (model, tokenizer) pair as model_name"
-        )
+    check_model_name(name)
     device = getattr(hparams, "device", None)
     if not torch.cuda.is_available():
         device = "cpu"

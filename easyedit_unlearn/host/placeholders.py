@@ -13,11 +13,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-OPTIONAL = frozenset("""
-    PIL av cv2 datasets decord einops fairscale fastchat gpustat higher hydra iopath jsonlines langchain matplotlib nltk
-    omegaconf openai pandas peft portalocker qwen_vl_utils scipy seaborn sentence_transformers sklearn spacy tiktoken timm
-    torchvision transformer_lens visualdl wandb webdataset zhipuai
-    """.split())  # noqa: SIM905
+OPTIONAL = frozenset(
+    """
+    PIL av bitsandbytes cv2 datasets decord einops fairscale fastchat github gpustat higher hydra iopath jsonlines
+    langchain matplotlib nltk omegaconf openai pandas parameterized peft portalocker qwen_vl_utils rouge scipy seaborn
+    sentence_transformers sklearn slack_sdk spacy tabulate tiktoken timm torchvision transformer_lens visualdl wandb
+    webdataset zhipuai
+    """.split()
+)
 # Present in the release, but broken under transformers 4.56 and later; they serve its multimodal editors only.
 BROKEN_IN_RELEASE = frozenset({"easyeditor.trainer.blip2_models", "easyeditor.dataset.processor.blip_processors"})
 

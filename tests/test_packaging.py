@@ -1,0 +1,58 @@
+"""The built wheel, in a clean environment outside the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    pytest.importorskip("hatchling")
+    out = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_ships_types_data_and_hparams(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    shipped = {f"easyedit_unlearn/_shipped/{p.relative_to(ROOT)}" for p in (ROOT / "hparams").glob("*/*.yaml")}
+    assert shipped
+    assert (
+        shipped
+        | {
+            "easyedit_unlearn/py.typed",
+            "easyedit_unlearn/tasks/facts.jsonl",
+            "easyedit_unlearn/evaluation/plain_text.txt",
+            "easyedit_unlearn/report/templates/report.html.j2",
+        }
+        <= names
+    )
+
+
+def test_a_shipped_name_is_found_by_an_installed_wheel(wheel, tmp_path):
+    venv.create(tmp_path / "env", with_pip=False)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "env")}))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    # the dependencies of this environment, after the wheel on the path
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    code = (
+        "import easyedit_unlearn as e; from easyedit_unlearn.hparams import resolve_path;"
+        "print(e.__file__, resolve_path('ROME/smollm2-135m'));"
+        "print(e.UnlearnHyperParams.from_hparams('GradDiff/smollm2-135m').unlearn.retain)"
+    )
+    python = tmp_path / "env" / "bin" / "python"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert all(path.startswith(str(site)) for path in first.split())
+    assert second == "facts:retain10"

@@ -1,0 +1,194 @@
+"""Whole commands on a tiny taught model, through EasyEdit: results, files, failures, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.host
+torch = pytest.importorskip("torch")
+
+from conftest import FACTS, write_hparams  # noqa: E402
+
+from easyedit_unlearn.models import load_model  # noqa: E402
+
+ROW = """
+    method host engine model seed n_forget n_known forget_answer_rate forget_rougeL forget_refusal_rate
+    rephrase_answer_rate rephrase_refusal_rate retain_answer_rate retain_rougeL retain_refusal_rate holdout_answer_rate
+    holdout_refusal_rate ppl_before ppl_after seconds peak_memory_mb versions
+    """.split()
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "easyedit_unlearn", *map(str, arguments)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def cli(*arguments, **environment):
+    process = start(*arguments, **environment)
+    process.stdout_text, process.stderr_text = process.communicate(timeout=240)
+    return process
+
+
+def sets(facts_file, forget="forget2"):
+    return [
+        "--forget",
+        f"{facts_file}:{forget}",
+        "--retain",
+        f"{facts_file}:retain",
+        "--holdout",
+        f"{facts_file}:holdout",
+    ]
+
+
+@pytest.fixture
+def graddiff(tmp_path):
+    return write_hparams(
+        tmp_path / "g.yaml", "GradDiff", learning_rate=5e-4, num_train_epochs=20, per_device_train_batch_size=2
+    )
+
+
+def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["run", graddiff, *sets(facts_file), "--model", taught_path, "--out", out]
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr_text
+    assert sorted(p.name for p in out.iterdir()) == ["model", "report.html", "report.md", "results.json"]
+    results = json.loads((out / "results.json").read_text())
+    (row,) = results["rows"]
+    assert set(ROW) <= set(row)
+    assert (row["method"], row["engine"], row["n_forget"], row["n_known"]) == ("GradDiff", "native", 2, 2)
+    assert results["before"]["forget_answer_rate"] == 1.0
+    assert row["forget_answer_rate"] < 1.0
+    assert row["seconds"] > 0
+    assert row["peak_memory_mb"] > 50
+    assert results["status"] == "complete"
+    forgotten = [s for s in results["samples"] if s["group"] == "forget"]
+    assert [s["question"] for s in forgotten] == [q for q, _, _ in FACTS[:2]]
+    assert [s["before"] for s in forgotten] == [f"{a}." for _, a, _ in FACTS[:2]]
+    assert all(s["target"] and s["after"] != s["before"] for s in forgotten)
+    assert {s["group"] for s in results["samples"]} == {"forget", "rephrase", "retain", "holdout"}
+    assert "still given" in done.stdout_text
+
+    model, tokenizer = load_model(out / "model")  # an ordinary checkpoint
+    from easyedit_unlearn.evaluation.inference import generate_replies
+    from easyedit_unlearn.prompting import format_prompt
+
+    assert generate_replies(model, tokenizer, [format_prompt(tokenizer, FACTS[0][0])])[0] == forgotten[0]["after"]
+
+    again = cli(*arguments)
+    assert (again.returncode, "--overwrite" in again.stderr_text) == (2, True)
+    assert json.loads((out / "results.json").read_text()) == results
+    assert cli(*arguments, "--overwrite").returncode == 0
+
+
+def test_rome_through_easyedit(facts_file, taught_path, tmp_path):
+    hparams = write_hparams(tmp_path / "r.yaml", "ROME")
+    done = cli("run", hparams, *sets(facts_file), "--model", taught_path, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr_text
+    (row,) = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert row["engine"] == "host"
+    assert row["host"].split()[0] in ("release", "main")
+    assert row["forget_answer_rate"] < 1.0
+    assert "Executing ROME" not in done.stdout_text  # EasyEdit's own prints stay out of the report
+
+
+def test_evaluate_a_checkpoint(facts_file, taught_path, tmp_path):
+    done = cli("evaluate", "--model", taught_path, *sets(facts_file), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr_text
+    before = json.loads((tmp_path / "out" / "results.json").read_text())["before"]
+    assert before["forget_answer_rate"] == before["retain_answer_rate"] == 1.0
+
+
+def write_facts(path, *facts):
+    path.write_text("\n".join(json.dumps({"question": q, "answer": a, "subject": s}) for q, a, s in facts))
+    return path
+
+
+def test_bad_input_ends_in_one_line_and_status_2(graddiff, facts_file, taught_path, tmp_path):
+    other = taught_path.rename(tmp_path / "my-model")
+    unknown = write_facts(tmp_path / "unknown.jsonl", ("Who am I?", "Nobody", "I"))
+    rome = write_hparams(tmp_path / "rome.yaml", "ROME")
+    taught_path.symlink_to(other)
+    forget = ["--forget", f"{facts_file}:forget2"]
+    cases = [
+        (
+            ["run", graddiff, "--forget", unknown, "--retain", facts_file, "--model", taught_path],
+            "knows none of these 1",
+        ),
+        (["run", graddiff, "--forget", facts_file, "--retain", facts_file, "--model", taught_path], "set overlap"),
+        (["run", graddiff, *sets(facts_file, "forget9"), "--model", taught_path], "knows only 6 of the 9"),
+        (["run", graddiff, *forget, "--model", taught_path], "GradDiff needs retain data"),
+        (["run", rome, *forget, "--model", other], "EasyEdit chooses its loader by the path"),
+        (["run", rome, *forget, "--model", tmp_path / "llama-none"], "no such directory"),
+    ]
+    for number, (arguments, said) in enumerate(cases):
+        out = tmp_path / f"out{number}"
+        done = cli("run", *arguments, "--out", out)
+        errors = [line for line in done.stderr_text.splitlines() if line.startswith("error: ")]
+        assert done.returncode == 2, done.stderr_text
+        assert len(errors) == 1
+        assert said in errors[0]
+        assert "Traceback" not in done.stderr_text
+        assert not (out / "model").exists()
+
+
+def test_ctrl_c_keeps_what_is_done(facts_file, taught_path, tmp_path):
+    slow = write_hparams(tmp_path / "slow.yaml", "GradDiff", learning_rate=1e-6, num_train_epochs=100_000)
+    out = tmp_path / "out"
+    process = start("run", slow, *sets(facts_file), "--model", taught_path, "--out", out)
+    for line in process.stderr:
+        if "training steps" in line:
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert "interrupted" in process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    results = json.loads((out / "results.json").read_text())
+    assert (results["status"], results["rows"]) == ("interrupted", [])
+    assert results["before"]["forget_answer_rate"] == 1.0
+    assert not (out / "model").exists()
+
+
+def test_doctor_says_what_comes_from_where():
+    found = json.loads(cli("doctor", "--json").stdout_text)
+    sources = {m["name"]: m["source"] for m in found["methods"]}
+    assert found["host"]["kind"] in ("release", "main")
+    assert sources["GradDiff"] == "easyedit-unlearn"
+    assert sources["ROME"].startswith("EasyEdit ")
+    if found["host"]["kind"] == "release":
+        assert sources["AlphaEdit"] == "missing: needs EasyEdit's main branch"
+
+
+def test_a_third_party_plugin_installed_for_real(taught_path, tmp_path):
+    site = tmp_path / "site"
+    source = Path(__file__).parent / "fixture_plugin"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", site, source], check=True)
+    rows = json.loads(cli("list", "tasks", "--json", PYTHONPATH=str(site)).stdout_text)
+    assert {"name": "rivers", "owner": "fixture", "summary": "Two questions about rivers."} in rows
+    hparams = write_hparams(
+        tmp_path / "e.yaml", "Erase", "{target: {builder: shrug}, merge: {merger: reversed}}", max_length=99
+    )
+    done = cli(
+        "run", hparams, "--forget", "rivers", "--model", taught_path, "--out", tmp_path / "out", PYTHONPATH=str(site)
+    )
+    assert done.returncode == 0, done.stderr_text
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (row,) = results["rows"]
+    assert (row["method"], row["n_known"]) == ("Erase", 2)
+    assert row["forget_words"] >= 0
+    assert {s["target"] for s in results["samples"]} == {"I have no idea."}
+    weight = load_model(tmp_path / "out" / "model")[0].state_dict()["model.layers.0.mlp.down_proj.weight"]
+    assert weight.abs().max() == 0
