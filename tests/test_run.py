@@ -133,7 +133,7 @@ def test_bad_input_ends_in_one_line_and_status_2(graddiff, facts_file, taught_pa
     ]
     for number, (arguments, said) in enumerate(cases):
         out = tmp_path / f"out{number}"
-        done = cli("run", *arguments, "--out", out)
+        done = cli(*arguments, "--out", out)
         errors = [line for line in done.stderr_text.splitlines() if line.startswith("error: ")]
         assert done.returncode == 2, done.stderr_text
         assert len(errors) == 1

@@ -51,7 +51,7 @@ def page(results: Mapping[str, Any]) -> str:
         loader=PackageLoader("easyedit_unlearn.report"), autoescape=select_autoescape(["html", "j2"])
     )
     rows = all_rows(results)
-    return environment.get_template("report.html.j2").render(
+    html_page: str = environment.get_template("report.html.j2").render(
         results=results,
         columns=COLUMNS,
         table=cells(rows),
@@ -61,6 +61,7 @@ def page(results: Mapping[str, Any]) -> str:
         plot=Markup(forget_against_keep(rows)) if len(rows) > 1 else "",  # noqa: S704
         last=rows[-1] if rows else None,
     )
+    return html_page
 
 
 def _md(text: str) -> str:

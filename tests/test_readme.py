@@ -1,0 +1,43 @@
+"""The README's Python runs, and its commands name what exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_plugin_example_is_a_plugin(tmp_path):
+    (tmp_path / "my_module.py").write_text(next(block for block in BLOCKS if "hookimpl" in block))
+    code = (
+        "import my_module; from easyedit_unlearn.plugins import load_plugins;"
+        "p = load_plugins([('rivers', my_module)], use_entry_points=False);"
+        "assert not p.broken and 'rivers' in p.tasks"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("command", re.findall(r"^easyedit-unlearn (\w+)", README, re.MULTILINE))
+def test_every_command_exists(command):
+    subprocess.run([sys.executable, "-m", "easyedit_unlearn", command, "--help"], check=True, capture_output=True)
+
+
+@pytest.mark.integration
+@pytest.mark.host
+@pytest.mark.timeout(900)
+def test_the_base_editor_example_forgets(tmp_path):
+    code = next(block for block in BLOCKS if "BaseEditor.from_hparams" in block) + (
+        "\nfrom easyedit_unlearn.evaluation.evaluate import ask_all\n"
+        "from easyedit_unlearn.text import is_refusal\n"
+        "reply = ask_all(edited_model, editor.tok, samples)[0]\n"
+        "assert 'Tokyo' not in reply and is_refusal(reply), reply\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list(tmp_path.iterdir()) == []
