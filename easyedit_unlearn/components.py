@@ -142,6 +142,10 @@ class Method(Component):
     def hparams_class(self) -> type:
         """A dataclass whose fields are the method's YAML keys (it may import EasyEdit or torch; this call is late)."""
 
+    def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""
+        return config
+
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """Names of the parameters this method may change: they are copied first, and put back on any failure."""
         return [name for name, _ in model.named_parameters()]

@@ -93,7 +93,7 @@ class UnlearnHyperParams:
         settings = _settings(block, plugins, str(file))
         method = _method(config, plugins, str(file))
         schema = method.hparams_class()
-        values = _check_fields(schema, config, str(file))
+        values = _check_fields(schema, method.normalise(config), str(file), trusted=method.engine == "native")
         hparams: H = _combined(schema)(**values)
         hparams.unlearn, hparams.method, hparams.source_file = settings, method, str(file)
         if settings.engine not in ("auto", method.engine):
@@ -179,8 +179,11 @@ def _choice(block: dict[str, Any], section: str, key: str, registry: Any, file: 
         raise _translated(error, file, f"unlearn.{section}.", component.Options, options, extra=key) from None
 
 
-def _check_fields(schema: type, config: dict[str, Any], file: str) -> dict[str, Any]:
-    """Values for the dataclass ``schema``: unknown and missing keys refused, types coerced as declared."""
+def _check_fields(schema: type, config: dict[str, Any], file: str, trusted: bool) -> dict[str, Any]:
+    """Values for the dataclass ``schema``: unknown and missing keys refused, types coerced as declared.
+
+    EasyEdit's own declarations are not ``trusted``: its files give numbers and booleans where they say otherwise.
+    """
     fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
     required = [
         name
@@ -194,12 +197,14 @@ def _check_fields(schema: type, config: dict[str, Any], file: str) -> dict[str, 
         if name not in config:
             raise ConfigError(f"is missing; {config['alg_name']} needs {', '.join(required)}", file=file, key=name)
     hints = get_type_hints(schema, include_extras=True)
-    return {key: _coerce(hints[key], key, value, file) for key, value in config.items()}
+    return {key: _coerce(hints[key], key, value, file, trusted) for key, value in config.items()}
 
 
-def _coerce(hint: Any, key: str, value: Any, file: str) -> Any:
+def _coerce(hint: Any, key: str, value: Any, file: str, trusted: bool) -> Any:
     # EasyEdit declares `device: int` and accepts "cpu"; it leaves declared keys empty; a model may be a pair.
     if value is None or key == "device":
+        return value
+    if not trusted and isinstance(value, int | float) and hint in (int, float, str):
         return value
     if isinstance(value, bool) and getattr(hint, "__origin__", hint) in (int, float):  # also Annotated[float, ...]
         raise ConfigError("must be a number", file=file, key=key, value=value)

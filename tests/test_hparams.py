@@ -91,6 +91,30 @@ def test_shipped_native_yamls_load():
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("alg_name", ["ROME", "R-ROME", "MEMIT", "AlphaEdit", "GRACE", "WISE", "FT"])
+def test_easyedits_own_yamls_load_once_the_block_is_added(alg_name, tmp_path):
+    from easyedit_unlearn.host.locate import find_host
+
+    shipped = sorted((find_host().path.parent / "hparams" / alg_name).glob("*.yaml"))
+    texts = [path.read_text() for path in shipped]
+    # its multimodal files are for other classes, which take a 'name'
+    texts = [text for text in texts if "alg_name" in text and "\nname:" not in text]
+    if not texts:
+        pytest.skip("the release ships no YAML files")
+    for text in texts:
+        assert read(tmp_path, f"{text}\nunlearn: {{}}\n").alg_name == alg_name
+
+
+@pytest.mark.host
+def test_the_hosts_types_are_checked_too(tmp_path):
+    text = resolve_path("ROME/smollm2-135m").read_text()
+    with pytest.raises(ConfigError, match="layers: 'nine'"):
+        read(tmp_path, text.replace("layers: [9]", "layers: nine"))
+    with pytest.raises(ConfigError, match="v_lr: 'fast'"):
+        read(tmp_path, text.replace("v_lr: 5e-1", "v_lr: fast"))
+
+
+@pytest.mark.host
 @pytest.mark.parametrize("path", sorted(shipped_hparams().glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_shipped_yaml_loads(path):
     hparams = UnlearnHyperParams.from_hparams(path)

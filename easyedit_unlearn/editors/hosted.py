@@ -38,6 +38,14 @@ class HostedEditor(Method):
 
         return hparams_class(self.name, self._hparams)
 
+    def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
+        """EasyEdit's WISE files hold ``act_margin: [alpha, beta, gamma]``; its class takes the three by name."""
+        margin = config.get("act_margin")
+        if self.name != "WISE" or not (isinstance(margin, list) and len(margin) == 3):
+            return config
+        rest = {key: value for key, value in config.items() if key != "act_margin"}
+        return rest | dict(zip(("alpha", "beta", "gamma"), margin, strict=True))
+
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """The edited layers' weights where the hparams name them, as all but GRACE's and WISE's do."""
         template, layers = getattr(hparams, "rewrite_module_tmp", None), getattr(hparams, "layers", None)

@@ -22,7 +22,10 @@ def import_host() -> HostInfo:
     try:
         host_module("")
     except ImportError as error:
-        raise HostError(f"EasyEdit ({info}, {info.path}) does not import: {error}") from error
+        order = (
+            "; the release needs `import easyedit_unlearn` before `import easyeditor`" if info.kind == "release" else ""
+        )
+        raise HostError(f"EasyEdit ({info}, {info.path}) does not import: {error}{order}") from error
     return info
 
 
