@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 from rich.console import Console
@@ -218,8 +218,16 @@ def main() -> None:
     except UnlearnError as error:
         if _State.debug:
             raise
-        Console(stderr=True, soft_wrap=True).print(Text(f"error: {' '.join(str(error).split())}", style="red"))
-        raise SystemExit(2) from None
+        _fail(str(error))
+    except Exception as error:
+        if _State.debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error} (add --debug before the command to see where)")
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(Text(f"error: {' '.join(message.split())}", style="red"))
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

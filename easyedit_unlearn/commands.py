@@ -92,7 +92,7 @@ def evaluate(
         run = Run(load_model(model), model, style=style, plugins=plugins, stage=bars.stage)
         run.results.command = command
         run.select(forget, retain, holdout, require_known=False)
-        run.evaluate_before()
+        run.evaluate_only()
         run.results.status = "complete"
     if out is not None:
         write_report(run.results.as_dict(), out)

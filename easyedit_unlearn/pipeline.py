@@ -103,6 +103,12 @@ class Run:
         self.results.before = self._row("before", "-", "-", 0, before, before)
         return before
 
+    def evaluate_only(self) -> None:
+        """One row for the model as it stands, and its answers; there is no before."""
+        found = self._evaluate(self.model)
+        self.results.rows.append(self._row("as it stands", "-", "-", 0, found, found))
+        self.results.samples += _records("as it stands", self.selection, None, found)
+
     @contextmanager
     def unlearned(self, hparams: UnlearnHyperParams) -> Iterator[PreTrainedModel]:
         """Unlearn, evaluate, append the row and the records; the unlearned model exists within, the old one after."""
@@ -123,7 +129,8 @@ class Run:
             row = self._row(hparams.alg_name, host, engine, seed, before, after)
             row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
             self.results.rows.append(row)
-            self.results.samples += _records(hparams.alg_name, self.selection, before, after, requests)
+            targets = dict(zip((s.key for s in self.selection.forget), requests["target_new"], strict=False))
+            self.results.samples += _records(hparams.alg_name, self.selection, before, after, targets)
             yield editor.model
         gc.collect()
 
@@ -176,15 +183,19 @@ class Run:
 
 
 def _records(
-    method: str, selection: Selection, before: Evaluation, after: Evaluation, requests: Mapping[str, Any]
+    method: str,
+    selection: Selection,
+    before: Evaluation | None,
+    after: Evaluation,
+    targets: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """One record a prompt: question, target, the answer before and after, and the scores of both."""
-    targets = dict(zip((s.key for s in selection.forget), requests["target_new"], strict=False))
-    earlier = by_question(before)
+    earlier = by_question(before) if before else {}
     records = []
     for scored in after.scored:
         seen = scored.observation
-        first = earlier[seen.group, seen.prompt]
+        first = earlier.get((seen.group, seen.prompt))
+        target = (targets or {}).get(seen.sample.key) if seen.group in ("forget", "rephrase") else None
         records.append(
             {
                 "method": method,
@@ -193,10 +204,10 @@ def _records(
                 "known": seen.sample.key in selection.known,
                 "question": seen.prompt,
                 "answer": seen.sample.answer,
-                "target": targets.get(seen.sample.key) if seen.group in ("forget", "rephrase") else None,
-                "before": first.observation.text,
+                "target": target,
+                "before": first.observation.text if first else None,
                 "after": seen.text,
-                "scores_before": dict(first.scores),
+                "scores_before": dict(first.scores) if first else None,
                 "scores_after": dict(scored.scores),
             }
         )

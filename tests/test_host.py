@@ -152,6 +152,25 @@ def test_a_failure_in_the_middle_of_a_sequence_restores_everything(editor_for, t
 
 
 @pytest.mark.filterwarnings("default")
+def test_copy_edits_a_copy(editor_for, taught, facts_file):
+    from easyedit_unlearn.host.session import host_module, session
+
+    model, weights = taught[0], copied_weights(taught[0])
+    retain = f"{{retain: {{task: jsonl, path: {facts_file}, split: all}}}}"
+    editor = editor_for("GradDiff", retain, learning_rate=1e-3, num_train_epochs=1)
+    arguments = unlearning_requests(editor, SAMPLES[:1])
+    request = {"prompt": arguments["prompts"][0], "ground_truth": arguments["ground_truth"][0]}
+    apply = host_module("util.alg_dict").ALG_DICT["GradDiff"]
+    with session(model, 0):  # the guard of a call under way guards its own model, not the copy
+        edited, originals = apply(
+            model, editor.tok, [request], editor.hparams, copy=True, return_orig_weights=True, keep_original_weight=True
+        )
+    assert same_weights(model, weights)
+    assert not same_weights(edited, weights)
+    assert torch.equal(originals[EDITED], weights[EDITED])
+
+
+@pytest.mark.filterwarnings("default")
 def test_divergence_restores(editor_for, taught, monkeypatch):
     model, weights = taught[0], copied_weights(taught[0])
     editor = editor_for("GradDiff", learning_rate=1e-2, num_train_epochs=3)

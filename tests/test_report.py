@@ -12,7 +12,7 @@ from easyedit_unlearn.errors import OutputExistsError
 from easyedit_unlearn.report.pages import markdown, page, write_report
 from easyedit_unlearn.report.table import COLUMNS, cells
 from easyedit_unlearn.report.terminal import print_report
-from easyedit_unlearn.storage import new_directory, prepare_output, write_text
+from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_text
 
 EVIL = "<script>alert(1)</script> | `x` [bold]"
 
@@ -79,6 +79,11 @@ def test_outputs_are_not_overwritten_unasked(tmp_path):
     assert (out / "results.json").exists()  # nothing is deleted before there is something better
     with pytest.raises(OutputExistsError, match="is a file"):
         prepare_output(out / "results.json", overwrite=True)
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [float("inf"), 1.5], "b": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 1.5], "b": None}
 
 
 def test_writes_are_whole_or_not_at_all(tmp_path):

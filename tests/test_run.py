@@ -105,8 +105,12 @@ def test_rome_through_easyedit(facts_file, taught_path, tmp_path):
 def test_evaluate_a_checkpoint(facts_file, taught_path, tmp_path):
     done = cli("evaluate", "--model", taught_path, *sets(facts_file), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr_text
-    before = json.loads((tmp_path / "out" / "results.json").read_text())["before"]
-    assert before["forget_answer_rate"] == before["retain_answer_rate"] == 1.0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (row,) = results["rows"]
+    assert set(ROW) <= set(row)
+    assert row["forget_answer_rate"] == row["retain_answer_rate"] == 1.0
+    assert results["samples"][0]["after"] == f"{FACTS[0][1]}."
+    assert "as it stands" in (tmp_path / "out" / "report.html").read_text()
 
 
 def write_facts(path, *facts):

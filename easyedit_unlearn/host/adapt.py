@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable
+from copy import copy as shallow_copy
+from copy import deepcopy
 from typing import Any
 
 import wrapt
@@ -56,7 +57,7 @@ def contract(method: Method) -> Callable[..., Any]:
         if not isinstance(hparams, UnlearnHyperParams):
             raise HostError(f"{method.name} needs hparams from UnlearnHyperParams.from_hparams")
         requests = [requests] if isinstance(requests, dict) else list(requests)
-        model = _deepcopied(model) if copy else model
+        model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
             originals = now.guard.keep(method.parameters(model, hparams))
             retain = retain_pairs(model, tok, hparams, requests) if now.retain is None else now.retain
@@ -87,7 +88,7 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
         with on_right_device(getattr(hparams, "device", None)):
             wrapped(*args, **kwargs)
         return
-    hparams = copy.copy(hparams)  # EasyEdit writes into it
+    hparams = shallow_copy(hparams)  # EasyEdit writes into it
     name = _model_label(hparams.model_name)
     model, tokenizer = _load(hparams)
     tokenizer = _tokenizer_for_host(tokenizer, hparams.method)
@@ -158,7 +159,7 @@ def _load(hparams: UnlearnHyperParams) -> Any:
 
 def _tokenizer_for_host(tokenizer: Any, method: Method) -> Any:
     """A copy, padded as EasyEdit pads for the method: the user's own tokenizer keeps its settings."""
-    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer = deepcopy(tokenizer)
     tokenizer.padding_side = "right" if method.needs_subject else "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -174,7 +175,3 @@ def _model_label(name: Any) -> str:
         return str(name)
     config = name[0].config
     return str(getattr(config, "_name_or_path", "") or config.model_type)
-
-
-def _deepcopied(model: Any) -> Any:
-    return copy.deepcopy(model)

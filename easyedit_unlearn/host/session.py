@@ -49,12 +49,12 @@ def active() -> Session | None:
 
 @contextmanager
 def session(model: nn.Module, seed: int) -> Iterator[Session]:
-    """Run one unlearning call. Nested calls (``edit`` calls ``edit_requests``) share the outer one.
+    """Run one unlearning call. Nested calls on the same model (``edit`` calls ``edit_requests``) share the outer one.
 
     On any exception every kept weight is put back; the random state and EasyEdit's module globals are put back always.
     """
     outer = _active.get()
-    if outer is not None:
+    if outer is not None and outer.guard.model is model:
         yield outer
         return
     with own_random_state(seed), _fresh_globals(), guarded(model) as guard:

@@ -33,7 +33,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines += ["", "Shares are over the facts that the model knew before. 95 % intervals of the answers given:", ""]
     lines += [f"- {_md(line)}" for line in interval_lines(rows)]
     for entry in excerpt(results["samples"]):
-        lines += ["", f"**{_md(entry['question'])}**", "", f"- before: {_md(entry['before'])}"]
+        lines += ["", f"**{_md(entry['question'])}**", ""]
+        lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
         lines += [f"- {_md(method)}: {_md(text)}" for method, text in entry["after"].items()]
     if rows:
         row = rows[-1]

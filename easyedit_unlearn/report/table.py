@@ -27,8 +27,8 @@ COLUMNS = (
     Column("holdout_answer_rate", "holdout: kept ↑", "share of known neighbours kept that no method ever saw"),
     Column("retain_refusal_rate", "retain: refused ↓", "over-refusal on the retain set"),
     Column("holdout_refusal_rate", "holdout: refused ↓", "over-refusal on the neighbours"),
-    Column("ppl_after", "perplexity →", "on the bundled text; the first row is the value before", "number"),
-    Column("seconds", "seconds", "of unlearning, evaluation excluded", "number"),
+    Column("ppl_after", "perplexity", "on the bundled text; the first row is the value before", "number"),
+    Column("seconds", "seconds", "of unlearning through BaseEditor, EasyEdit's own checks included", "number"),
     Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number"),
 )
 

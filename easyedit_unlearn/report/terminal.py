@@ -18,7 +18,8 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     """A before/after excerpt of three answers, the table (methods as columns, so that it fits), and intervals."""
     for entry in excerpt(results["samples"]):
         console.print(Text(f"\nQ: {entry['question']}", style="bold"))
-        console.print(Text(f"   before: {short(entry['before'])}"))
+        if entry["before"] is not None:
+            console.print(Text(f"   before: {short(entry['before'])}"))
         for method, text in entry["after"].items():
             console.print(Text(f"   {method}: {short(text)}"))
     rows = all_rows(results)
