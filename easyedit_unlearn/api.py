@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from easyedit_unlearn.hparams import UnlearnHyperParams, UnlearnSettings
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.prompting import format_prompt
 from easyedit_unlearn.targets.check import check_targets
-from easyedit_unlearn.tasks.splits import load, pick
+from easyedit_unlearn.tasks.records import check_samples
+from easyedit_unlearn.tasks.splits import check_disjoint, load, pick
 from easyedit_unlearn.types import EditRequest, ForgetSample
 
 if TYPE_CHECKING:
@@ -44,12 +45,22 @@ def unlearning_requests(
     hparams = editor.hparams
     if not isinstance(hparams, UnlearnHyperParams):
         raise ConfigError("unlearning_requests needs an editor made from UnlearnHyperParams.from_hparams(...)")
+    return prepare(editor, samples, retain)[1]
+
+
+def prepare(
+    editor: Any, samples: Sequence[ForgetSample], retain: Sequence[ForgetSample] | None
+) -> tuple[list[EditRequest], dict[str, Any]]:
+    """:func:`unlearning_requests`, and the requests with the samples that each covers."""
+    hparams: UnlearnHyperParams = editor.hparams
+    check_samples(samples, [f"sample {sample.id}" for sample in samples], "the forget set")
+    check_disjoint(forget=samples, retain=retain or [])
     requests = build_requests(with_responses(editor.model, editor.tok, samples, hparams.unlearn), hparams.unlearn)
     arguments = _arguments(requests, editor.tok, hparams)
     if retain is not None:
         kept = with_responses(editor.model, editor.tok, retain, hparams.unlearn)
         arguments["retain"] = _pairs(kept, editor.tok, hparams.unlearn)
-    return arguments
+    return requests, arguments
 
 
 def build_requests(samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[EditRequest]:
@@ -86,13 +97,13 @@ def retain_pairs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     hparams: UnlearnHyperParams,
-    requests: Sequence[Mapping[str, Any]],
+    prompts: Sequence[str],
 ) -> list[tuple[str, str]]:
-    """The retain data that the hparams name, without anything that is being edited."""
+    """The retain data that the hparams name, without the formatted ``prompts`` that are being edited."""
     settings = hparams.unlearn
     if settings.retain is None:
         return []
-    edited = {request["prompt"] for request in requests}
+    edited = set(prompts)
     taken = [s for s in load(settings.retain) if format_prompt(tokenizer, s.question, settings.prompt) in edited]
 
     def known(samples: Sequence[ForgetSample]) -> frozenset[str]:

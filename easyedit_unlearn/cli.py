@@ -19,7 +19,7 @@ from easyedit_unlearn import __version__
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.plugins import Plugins, load_plugins
 from easyedit_unlearn.prompting import PromptStyle
-from easyedit_unlearn.report.terminal import print_rows
+from easyedit_unlearn.report.terminal import print_rows, printable
 
 app = typer.Typer(
     help="Run EasyEdit's knowledge editors as LLM unlearners, beside the unlearning baselines.",
@@ -117,6 +117,10 @@ def evaluate(
     retain: Retain = None,
     holdout: Holdout = None,
     out: OptionalOut = None,
+    reference: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="DIR", help="The model before unlearning: it says which facts were known."),
+    ] = None,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
@@ -127,6 +131,7 @@ def evaluate(
         model,
         (forget, retain, holdout),
         out,
+        reference=reference,
         overwrite=overwrite,
         style=prompt,
         plugins=_plugins(),
@@ -226,7 +231,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(Text(f"error: {' '.join(message.split())}", style="red"))
+    Console(stderr=True, soft_wrap=True).print(Text(f"error: {printable(' '.join(message.split()))}", style="red"))
     raise SystemExit(2)
 
 

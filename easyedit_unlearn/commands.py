@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,22 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
+from rich.text import Text
 
-from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import EMBEDDED, load_model, save_checkpoint
+from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkpoint
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.terminal import print_report
-from easyedit_unlearn.storage import prepare_output
+from easyedit_unlearn.storage import prepare_output, write_json
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
 DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
+KNOWLEDGE = "known_before_unlearning.json"
+NOT_RECORDED = (
+    "note: which facts count is asked of this very model. If it was unlearned, name the model it came from with "
+    "--reference, or facts it has forgotten will not be counted."
+)
 Sets = tuple[str, str | None, str | None]
 """Forget, retain and holdout, as the command line names them."""
 
@@ -59,7 +67,7 @@ def unlearn(
     settings = hparams[0].unlearn
     with Bars(Console(file=sys.stderr)) as bars:
         loading = bars.stage(f"loading {_label(model)}", 1)
-        pair = load_model(model)
+        pair = load_model(model, **placement(hparams[0]))
         loading(1)
         run = Run(
             pair, _label(model), style=settings.prompt, max_new_tokens=settings.max_new_tokens, plugins=plugins,
@@ -67,36 +75,61 @@ def unlearn(
         )  # fmt: skip
         run.results.command = command
         run.results.hparams = {h.alg_name: Path(h.source_file).read_text(encoding="utf-8") for h in hparams}
+        run.select(forget, retain, holdout)  # what fails until here leaves earlier results as they are
         with _recorded(run, out):
-            run.select(forget, retain, holdout)
             run.evaluate_before()
             for one in hparams:
                 with run.unlearned(one) as unlearned:
                     write_report(run.results.as_dict(), out)
                     if save:
                         save_checkpoint(unlearned, run.tokenizer, out / "model")
+                        write_json(out / "model" / KNOWLEDGE, run.knowledge())
     print_report(Console(file=sys.stdout), run.results.as_dict())
     print(f"\nwritten: {out}/results.json, report.md, report.html" + (", model/" if save else ""))  # noqa: T201
 
 
 def evaluate(
-    model: str, sets: Sets, out: Path | None, *, overwrite: bool, style: PromptStyle, plugins: Plugins,
-    command: str,
+    model: str, sets: Sets, out: Path | None, *, reference: str | None, overwrite: bool, style: PromptStyle,
+    plugins: Plugins, command: str,
 ) -> None:  # fmt: skip
-    """One row for a checkpoint as it stands."""
+    """One row for a checkpoint as it stands.
+
+    The sets are cut by what the model knew before it was unlearned: from the checkpoint's own record, which ``run``
+    writes beside it, or by asking ``reference``. With neither, the checkpoint itself is asked, and a note says so.
+    """
     forget = parse_source(sets[0], plugins.tasks)
     retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in sets[1:])
     if out is not None:
         prepare_output(out, overwrite=overwrite)
-    with Bars(Console(file=sys.stderr)) as bars:
-        run = Run(load_model(model), model, style=style, plugins=plugins, stage=bars.stage)
+    console = Console(file=sys.stderr)
+    with Bars(console) as bars:
+        run = Run(load_model(model), _label(model), style=style, plugins=plugins, stage=bars.stage)
         run.results.command = command
-        run.select(forget, retain, holdout, require_known=False)
+        known = _recorded_knowledge(Path(model))
+        if reference is not None:
+            asked = Run(load_model(reference), _label(reference), style=style, plugins=plugins, stage=bars.stage)
+            asked.select(forget, retain, holdout)
+            known = asked.knowledge()
+        elif known is None:
+            console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
+        run.recall(known or {})
+        run.select(forget, retain, holdout)
         run.evaluate_only()
         run.results.status = "complete"
     if out is not None:
         write_report(run.results.as_dict(), out)
     print_report(Console(file=sys.stdout), run.results.as_dict())
+
+
+def _recorded_knowledge(model: Path) -> dict[str, bool] | None:
+    """What ``run`` wrote beside a checkpoint. Raises DataError when somebody else wrote something there."""
+    path = model / KNOWLEDGE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(dict[str, bool]).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is not a record of known facts; delete it or name --reference") from error
 
 
 def _sources(
@@ -119,6 +152,8 @@ def _label(model: Any) -> str:
 @contextmanager
 def _recorded(run: Run, out: Path) -> Iterator[None]:
     """Write the results however the work ends. SIGTERM ends it like Ctrl-C: restored and recorded."""
+    if (out / "model" / KNOWLEDGE).is_file():  # an earlier run's model must not stand beside this run's results
+        shutil.rmtree(out / "model")
     previous = signal.signal(signal.SIGTERM, _interrupt)
     results = run.results
     try:

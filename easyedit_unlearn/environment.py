@@ -17,6 +17,14 @@ from easyedit_unlearn.plugins import Plugins
 _PACKAGES = ("easyedit-unlearn", "torch", "transformers", "accelerate", "numpy")
 
 
+# EasyEdit's own faults that this version of the plugin does not mend, so that nobody looks for them elsewhere.
+_TROUBLE = {
+    ("release", "MEMIT"): "does not run under transformers 5",
+    ("main", "GRACE"): "EasyEdit's own evaluation of it crashes",
+    ("main", "WISE"): "needs loc_prompts= in the call",
+}
+
+
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
     found = [("python", platform.python_version())]
@@ -73,7 +81,8 @@ def _source(method: Method, plugins: Plugins, algorithms: set[str], host: dict[s
         owner = plugins.methods.owner(method.name)
         return "easyedit-unlearn" if owner == "builtin" else f"plugin {owner}"
     if host and method.name in algorithms:
-        return f"EasyEdit {host['kind']} {host['version']}"
+        trouble = _TROUBLE.get((host["kind"], method.name))
+        return f"EasyEdit {host['kind']} {host['version']}{f' ({trouble})' if trouble else ''}"
     return "missing: needs EasyEdit's main branch" if host else "missing: needs EasyEdit"
 
 

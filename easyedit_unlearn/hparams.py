@@ -35,7 +35,7 @@ class _Block(BaseModel):
     prompt: PromptStyle = "auto"
     answers: Literal["model", "dataset"] = "model"
     max_new_tokens: int = Field(default=48, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _check_fields(schema: type, config: dict[str, Any], file: str, trusted: bool
 
 def _coerce(hint: Any, key: str, value: Any, file: str, trusted: bool) -> Any:
     # EasyEdit declares `device: int` and accepts "cpu"; it leaves declared keys empty; a model may be a pair.
-    if value is None or key == "device":
+    if key == "device" or (value is None and not trusted):
         return value
     if not trusted and isinstance(value, int | float) and hint in (int, float, str):
         return value

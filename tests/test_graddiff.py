@@ -17,7 +17,7 @@ from easyedit_unlearn.baselines.data import ForgetRetainDataset, collate  # noqa
 from easyedit_unlearn.baselines.graddiff import GradDiff  # noqa: E402
 from easyedit_unlearn.baselines.losses import graddiff, mean_nll  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
-from easyedit_unlearn.errors import DataError, DivergenceError  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs  # noqa: E402
 from easyedit_unlearn.prompting import format_prompt  # noqa: E402
 from easyedit_unlearn.weights import WeightGuard, guarded  # noqa: E402
@@ -148,6 +148,34 @@ def test_the_guard_restores_weights_and_flags_on_any_failure(llama, error):
     assert not model.lm_head.weight.requires_grad
     assert model.model.norm.weight.requires_grad
     assert not model.training
+
+
+def test_the_guard_puts_back_wrapped_modules_gradients_and_modes(llama):
+    model, _ = llama
+    inner, norm = model.model.layers[0].mlp.down_proj, model.model.norm
+    norm.weight.grad = torch.ones_like(norm.weight)
+    model.model.layers[1].train()
+    with pytest.raises(RuntimeError), guarded(model):
+        model.model.layers[0].mlp.down_proj = torch.nn.Sequential(inner)
+        norm.weight.grad = None
+        model.train()
+        raise RuntimeError
+    assert model.model.layers[0].mlp.down_proj is inner
+    assert norm.weight.grad.sum() == norm.weight.numel()
+    assert model.model.layers[1].training
+    assert not model.model.layers[0].training
+
+
+def test_the_guard_refuses_unknown_names_and_numbers_that_are_not_finite(llama):
+    model, _ = llama
+    guard = WeightGuard(model)
+    with pytest.raises(ConfigError, match="has no parameter 'model.layers.9.x'.*for another model"):
+        guard.keep(["model.layers.9.x"])
+    guard.keep(["model.norm.weight"])
+    guard.check_finite()
+    model.model.norm.weight.data[0] = float("inf")
+    with pytest.raises(DivergenceError, match="not finite in model.norm.weight"):
+        guard.check_finite()
 
 
 def test_the_guard_keeps_one_copy_of_what_has_not_changed(llama):

@@ -276,9 +276,41 @@ def test_retain_data_from_the_hparams_leaves_out_what_is_edited(editor_for, fact
     from easyedit_unlearn.api import retain_pairs
 
     editor = editor_for("GradDiff", f"{{retain: {{task: jsonl, path: {facts_file}, split: all}}}}")
-    requests = [{"prompt": p} for p in unlearning_requests(editor, SAMPLES[:2])["prompts"]]
-    pairs = retain_pairs(editor.model, editor.tok, editor.hparams, requests)
+    prompts = unlearning_requests(editor, SAMPLES[:2])["prompts"]
+    pairs = retain_pairs(editor.model, editor.tok, editor.hparams, prompts)
     assert [answer for _, answer in pairs] == [f"{a}." for _, a, _ in FACTS[2:]]
+
+
+@pytest.mark.filterwarnings("default")
+def test_one_retain_set_for_the_whole_call(editor_for, facts_file, monkeypatch):
+    """EasyEdit calls a method once a request: what else is forgotten must not become retain data meanwhile."""
+    from easyedit_unlearn.baselines.graddiff import GradDiff
+
+    seen = []
+    monkeypatch.setattr(GradDiff, "apply", lambda *args, retain, **kwargs: seen.append([a for _, a in retain]))
+    editor = editor_for("GradDiff", f"{{retain: {{task: jsonl, path: {facts_file}, split: all}}}}")
+    editor.edit(**unlearning_requests(editor, SAMPLES[:3]), verbose=False, sequential_edit=True)
+    assert seen == [[f"{a}." for _, a, _ in FACTS[3:]]] * 3
+
+
+def test_samples_are_checked_first(editor_for):
+    editor = editor_for("GradDiff")
+    for samples, retain, said in (
+        ([], None, "holds no samples"),
+        ([SAMPLES[0]] * 2, None, "repeats"),
+        (SAMPLES[:2], SAMPLES[1:], "overlap"),
+    ):
+        with pytest.raises(DataError, match=said):
+            unlearning_requests(editor, samples, retain=retain)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_edit_that_is_not_finite_is_refused(editor_for, taught):
+    weights = copied_weights(taught[0])
+    editor = editor_for("ROME", v_lr=1e20, clamp_norm_factor=1e30)
+    with pytest.raises(DivergenceError, match="not finite"):
+        edit(editor, SAMPLES[:1], sequential_edit=True)
+    assert same_weights(taught[0], weights)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_names_resolve_to_components_with_checked_options(tmp_path):
         (GOOD + "unlearn: {retain: {task: facts, split: rest}}", "unlearn.retain.split: 'rest'.*retainN"),
         (GOOD + "unlearn: {engine: host}", "unlearn.engine: 'host': GradDiff has only the native engine"),
         (GOOD + "lerning_rate: 1\nunlearn: {}", "lerning_rate: 1: unknown key. Did you mean 'learning_rate'"),
+        (GOOD.replace("5e-1", "") + "unlearn: {}", "learning_rate: .*valid number"),
+        (GOOD + "unlearn: {seed: 99999999999999999999}", "unlearn.seed: .*less than"),
         (GOOD.replace("5e-1", "fast") + "unlearn: {}", "learning_rate: 'fast'.*valid number"),
         (GOOD.replace("5e-1", "-1") + "unlearn: {}", "learning_rate: -1: .*greater than 0"),
         (GOOD.replace("5e-1", "true") + "unlearn: {}", "learning_rate: True"),

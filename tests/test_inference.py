@@ -86,6 +86,15 @@ def test_batched_replies_are_the_single_replies(family, request):
     assert model.training is False
 
 
+def test_greedy_whatever_the_models_own_settings_say(llama):
+    model, tokenizer = llama
+    expected = generate_replies(model, tokenizer, PROMPTS, max_new_tokens=8)
+    own = model.generation_config
+    own.do_sample, own.temperature, own.num_beams, own.repetition_penalty = True, 2.0, 3, 2.0
+    assert generate_replies(model, tokenizer, PROMPTS, max_new_tokens=8) == expected
+    assert model.generation_config is own
+
+
 def test_the_taught_model_answers(taught):
     model, tokenizer = taught
     prompts = [format_prompt(tokenizer, question) for question, _, _ in FACTS]

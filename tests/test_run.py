@@ -85,9 +85,20 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
 
     assert generate_replies(model, tokenizer, [format_prompt(tokenizer, FACTS[0][0])])[0] == forgotten[0]["after"]
 
+    # the unlearned checkpoint is asked about what was known before, not about what it still knows
+    checked = cli("evaluate", "--model", out / "model", *sets(facts_file), "--out", tmp_path / "check")
+    assert checked.returncode == 0, checked.stderr_text
+    (seen,) = json.loads((tmp_path / "check" / "results.json").read_text())["rows"]
+    for key in ("n_forget", "n_known", "forget_answer_rate", "retain_answer_rate", "holdout_answer_rate", "ppl_after"):
+        assert seen[key] == row[key], key
+    assert "note:" not in checked.stderr_text
+
     again = cli(*arguments)
     assert (again.returncode, "--overwrite" in again.stderr_text) == (2, True)
     assert json.loads((out / "results.json").read_text()) == results
+    bad = cli("run", graddiff, *sets(facts_file, "forget9"), "--model", taught_path, "--out", out, "--overwrite")
+    assert bad.returncode == 2
+    assert json.loads((out / "results.json").read_text()) == results  # a run that cannot start changes nothing
     assert cli(*arguments, "--overwrite").returncode == 0
 
 
@@ -110,6 +121,7 @@ def test_evaluate_a_checkpoint(facts_file, taught_path, tmp_path):
     assert set(ROW) <= set(row)
     assert row["forget_answer_rate"] == row["retain_answer_rate"] == 1.0
     assert results["samples"][0]["after"] == f"{FACTS[0][1]}."
+    assert "--reference" in done.stderr_text
     assert "as it stands" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -47,11 +47,13 @@ class HostedEditor(Method):
         return rest | dict(zip(("alpha", "beta", "gamma"), margin, strict=True))
 
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
-        """The edited layers' weights where the hparams name them, as all but GRACE's and WISE's do."""
+        """The edited layers' weights and biases where the hparams name them, as all but GRACE's and WISE's do."""
         template, layers = getattr(hparams, "rewrite_module_tmp", None), getattr(hparams, "layers", None)
         if not template or not layers:
             return super().parameters(model, hparams)
-        return [f"{template.format(layer)}.weight" for layer in layers]
+        modules = tuple(f"{template.format(layer)}." for layer in layers)
+        names = [name for name, _ in model.named_parameters() if name.startswith(modules)]
+        return names or [f"{modules[0]}weight"]  # which the guard refuses with a message
 
 
 def hosted_editors() -> Sequence[HostedEditor]:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from easyedit_unlearn.prompting import encode_pair
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int], None]
 """Called with the number of items just done."""
@@ -42,7 +42,7 @@ def generate_replies(
         pad_token_id=pad_id(tokenizer),
     )
     replies = [""] * len(prompts)
-    with _inference(model):
+    with _inference(model), _own_settings(model, settings):
         for rows in _batches([len(ids) for ids in encoded], batch_size):
             ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
             ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
@@ -168,6 +168,17 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list
     configured = getattr(model.generation_config, "eos_token_id", None)
     ends = configured if isinstance(configured, list) else [configured]
     return sorted({i for i in (*ends, tokenizer.eos_token_id) if i is not None})
+
+
+@contextmanager
+def _own_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
+    """transformers fills what a config leaves at its default from the model's own: sampling, beams, penalties."""
+    own = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.locate import check_model_name, require_host
 from easyedit_unlearn.host.session import active, host_module, on_right_device, session
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import load_model
+from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
@@ -60,13 +60,15 @@ def contract(method: Method) -> Callable[..., Any]:
         model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
             originals = now.guard.keep(method.parameters(model, hparams))
-            retain = retain_pairs(model, tok, hparams, requests) if now.retain is None else now.retain
+            prompts = [request["prompt"] for request in requests]
+            retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
             if method.needs_retain and not retain:
                 raise HostError(
                     f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
                     "(unlearn: {retain: {task: facts, split: retain}})"
                 )
             method.apply(model, tok, requests, hparams, retain=retain, stage=now.stage)
+            now.guard.check_finite()
         persists = require_host().kind == "release" and not keep_original_weight
         return model, originals if return_orig_weights and not persists else {}
 
@@ -106,13 +108,21 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(hparams, UnlearnHyperParams):
         with on_right_device(getattr(hparams, "device", None)):
             return wrapped(*args, **kwargs)
+    from easyedit_unlearn.api import retain_pairs
+
     retain = kwargs.pop("retain", None)
     if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
         kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
     with session(editor.model, hparams.unlearn.seed) as now, on_right_device(hparams.device):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
+        if retain is None and now.retain is None and hparams.method.engine == "native":
+            # once for the whole call, on the model before it: EasyEdit calls the method once a request
+            prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
+            retain = retain_pairs(editor.model, editor.tok, hparams, [prompts] if isinstance(prompts, str) else prompts)
         now.retain = retain if retain is not None else now.retain
-        return wrapped(*args, **kwargs)
+        result = wrapped(*args, **kwargs)
+        now.guard.check_finite()
+        return result
 
 
 def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -142,19 +152,11 @@ _QUIET = {"get_handler": _no_handlers, "summary_metrics": _no_summary}
 
 
 def _load(hparams: UnlearnHyperParams) -> Any:
-    import torch
-
     name = hparams.model_name
     if isinstance(name, tuple):
         return name
     check_model_name(name)
-    device = getattr(hparams, "device", None)
-    if not torch.cuda.is_available():
-        device = "cpu"
-    elif isinstance(device, int) or str(device).isdigit():
-        device = f"cuda:{device}"
-    dtype = torch.float16 if getattr(hparams, "fp16", False) else torch.float32  # EasyEdit's own rule
-    return load_model(name, device=device, dtype=dtype)
+    return load_model(name, **placement(hparams))
 
 
 def _tokenizer_for_host(tokenizer: Any, method: Method) -> Any:

@@ -28,6 +28,9 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("models.memit.memit_main", "CONTEXT_TEMPLATES_CACHE"): None,
     ("models.memit.memit_main", "COV_CACHE"): {},
     ("models.alphaedit.AlphaEdit_main", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.alphaedit.AlphaEdit_main", "COV_CACHE"): {},
+    ("models.alphaedit.AlphaEdit_main", "P_loaded"): False,
+    ("models.alphaedit.AlphaEdit_main", "cache_c_new"): False,
 }
 
 

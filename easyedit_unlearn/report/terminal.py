@@ -17,7 +17,7 @@ _LONGEST = 160
 def print_report(console: Console, results: Mapping[str, Any]) -> None:
     """A before/after excerpt of three answers, the table (methods as columns, so that it fits), and intervals."""
     for entry in excerpt(results["samples"]):
-        console.print(Text(f"\nQ: {entry['question']}", style="bold"))
+        console.print(Text(f"\nQ: {short(entry['question'])}", style="bold"))
         if entry["before"] is not None:
             console.print(Text(f"   before: {short(entry['before'])}"))
         for method, text in entry["after"].items():
@@ -45,10 +45,15 @@ def print_rows(console: Console, title: str, headings: Sequence[str], rows: Sequ
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(value) for value in row))
+        table.add_row(*(Text(printable(value)) for value in row))
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """Without control characters: model output may not drive the terminal."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+
+
 def short(text: str) -> str:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
