@@ -52,7 +52,7 @@ def test_a_shipped_name_is_found_by_an_installed_wheel(wheel, tmp_path):
         "print(e.UnlearnHyperParams.from_hparams('GradDiff/smollm2-135m').unlearn.retain)"
     )
     python = tmp_path / "env" / "bin" / "python"
-    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     assert all(path.startswith(str(site)) for path in first.split())
     assert second == "facts:retain10"
