@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from easyedit_unlearn.baselines.graddiff import GradDiff
 from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
-from easyedit_unlearn.editors.hosted import hosted_editors
+from easyedit_unlearn.editors.table import editors
 from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, RougeL
 from easyedit_unlearn.hookspecs import hookimpl
 from easyedit_unlearn.merging.none import NoMerging
@@ -33,7 +33,7 @@ def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    return [*hosted_editors(), GradDiff()]
+    return [*editors(), GradDiff()]
 
 
 @hookimpl

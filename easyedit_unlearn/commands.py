@@ -61,7 +61,7 @@ def unlearn(
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
     forget, retain, holdout = _sources(sets, hparams, plugins)
-    if any(one.method.engine == "host" for one in hparams):
+    if any(one.engine == "host" for one in hparams):
         check_model_name(model)
     prepare_output(out, overwrite=overwrite)
     settings = hparams[0].unlearn

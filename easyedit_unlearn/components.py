@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+Engine = Literal["host", "native"]
 Stage = Callable[[str, int], Callable[[int], None]]
 """Opens a progress bar: (what is running, number of items) -> advance."""
 
@@ -125,7 +126,7 @@ class Method(Component):
     """An unlearning method, run through EasyEdit's ``BaseEditor`` under ``alg_name: {name}``.
 
     Attributes:
-        engine: "host" for EasyEdit's own implementation, "native" for one that brings its own ``apply``.
+        engines: "host" for EasyEdit's own implementation, "native" for our ``apply``; the hparams choose one.
         batchable: whether one call may take several requests (``BaseEditor.batch_edit``).
         needs_retain: whether it refuses to run without a retain set.
         needs_subject: whether requests must name their subject (editors keyed on the subject's tokens).
@@ -133,14 +134,18 @@ class Method(Component):
     Example: ``tests/fixture_plugin`` holds a complete method in 30 lines.
     """
 
-    engine: Literal["host", "native"] = "native"
+    engines: tuple[Engine, ...] = ("native",)
     batchable: bool = True
     needs_retain: bool = False
     needs_subject: bool = False
 
     @abstractmethod
     def hparams_class(self) -> type:
-        """A dataclass whose fields are the method's YAML keys (it may import EasyEdit or torch; this call is late)."""
+        """A dataclass whose fields are the YAML keys of the native engine (may import torch; this call is late)."""
+
+    def host_hparams_class(self) -> type:
+        """The same of the host engine (imports EasyEdit). Raises HostError when it has no such editor."""
+        raise NotImplementedError(f"{self.name} has no host implementation")
 
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""

@@ -53,9 +53,9 @@ def diagnose(plugins: Plugins) -> dict[str, Any]:
         info = find_host()
         if info is not None:
             host = {"kind": info.kind, "version": info.version, "path": str(info.path)}
-            from easyedit_unlearn.host.running import host_algorithms
+            from easyedit_unlearn.host.running import host_editors
 
-            algorithms = host_algorithms()
+            algorithms = set(host_editors())
         else:
             missing.append({"what": "EasyEdit, the host of all editing", "command": INSTALL_RELEASE})
             missing.append({"what": "or EasyEdit's main branch, with all editors", "command": GET_MAIN})
@@ -77,12 +77,15 @@ def diagnose(plugins: Plugins) -> dict[str, Any]:
 
 
 def _source(method: Method, plugins: Plugins, algorithms: set[str], host: dict[str, str] | None) -> str:
-    if method.engine == "native":
-        owner = plugins.methods.owner(method.name)
-        return "easyedit-unlearn" if owner == "builtin" else f"plugin {owner}"
-    if host and method.name in algorithms:
-        trouble = _TROUBLE.get((host["kind"], method.name))
-        return f"EasyEdit {host['kind']} {host['version']}{f' ({trouble})' if trouble else ''}"
+    owner = plugins.methods.owner(method.name)
+    ours = "easyedit-unlearn" if owner == "builtin" else f"plugin {owner}"
+    if "host" in method.engines and host and method.name in algorithms:
+        notes = [_TROUBLE.get((host["kind"], method.name))]
+        notes += [f"{ours} with unlearn.engine: native" if "native" in method.engines else None]
+        said = "; ".join(note for note in notes if note)
+        return f"EasyEdit {host['kind']} {host['version']}{f' ({said})' if said else ''}"
+    if "native" in method.engines:
+        return ours
     return "missing: needs EasyEdit's main branch" if host else "missing: needs EasyEdit"
 
 

@@ -6,6 +6,7 @@ The result is an instance of the method's own hparams class too, so EasyEdit's `
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -13,13 +14,45 @@ from typing import Any, Literal, TypeVar, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from easyedit_unlearn.components import Method, QueryMerger, TargetBuilder
+from easyedit_unlearn.components import Engine, Method, QueryMerger, TargetBuilder
 from easyedit_unlearn.errors import ConfigError, UnknownNameError, suggest
 from easyedit_unlearn.plugins import Plugins, default_plugins
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.tasks.splits import Source, make_source
 
 H = TypeVar("H", bound="UnlearnHyperParams")
+
+
+class NativeOptions(BaseModel):
+    """The ``unlearn.native:`` block: what our own ROME, MEMIT and AlphaEdit take beside EasyEdit's keys.
+
+    Attributes:
+        contexts: in how many system prompts an edit must hold, the chat template's own first.
+        corpus: a text file for the key statistics; by default the corpus in the data directory.
+        corpus_tokens: how many of its tokens to use.
+        retain_weight: how much the mean key moment of the retain prompts counts against the corpus's.
+        null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
+            EasyEdit's key nullspace_threshold.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contexts: int = Field(default=2, ge=1, le=3)
+    corpus: Path | None = None
+    corpus_tokens: int = Field(default=65_536, ge=1)
+    retain_weight: float = Field(default=3.0, ge=0)
+    null_space_dimensions: int | None = Field(default=None, ge=1)
+
+    def corpus_path(self, method: str) -> Path:
+        """Raises ConfigError when no corpus is named anywhere."""
+        data = os.environ.get("EASYEDIT_UNLEARN_DATA")
+        if self.corpus is None and not data:
+            raise ConfigError(
+                f"{method} needs text to know which keys it must not disturb: name a file, or set "
+                "EASYEDIT_UNLEARN_DATA to a data directory with corpus/wikitext2-valid.txt",
+                key="unlearn.native.corpus",
+            )
+        return self.corpus or Path(str(data)) / "corpus" / "wikitext2-valid.txt"
 
 
 class _Block(BaseModel):
@@ -36,6 +69,7 @@ class _Block(BaseModel):
     answers: Literal["model", "dataset"] = "model"
     max_new_tokens: int = Field(default=48, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    native: NativeOptions = NativeOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +85,7 @@ class UnlearnSettings:
         answers: what baselines forget and retain: the model's own full reply, or the data set's answer.
         max_new_tokens: longest reply asked of the model.
         seed: of every draw made in a run.
+        native: what our own editors take beside EasyEdit's keys.
     """
 
     builder: TargetBuilder
@@ -64,16 +99,22 @@ class UnlearnSettings:
     answers: Literal["model", "dataset"]
     max_new_tokens: int
     seed: int
+    native: NativeOptions
 
 
 class UnlearnHyperParams:
-    """Mixed into the method's own hparams class by :meth:`from_hparams`; adds ``unlearn`` and ``method``."""
+    """Mixed into the method's own hparams class by :meth:`from_hparams`; adds what unlearning needs to know.
+
+    Attributes:
+        unlearn: the ``unlearn:`` block. method: the component. engine: whose implementation runs, "host" or "native".
+    """
 
     alg_name: str
     model_name: Any
     device: Any
     unlearn: UnlearnSettings
     method: Method
+    engine: Engine
     source_file: str
 
     @classmethod
@@ -92,17 +133,11 @@ class UnlearnHyperParams:
             raise ConfigError("has no 'unlearn:' block; add one ('unlearn: {}' takes the defaults)", file=file)
         settings = _settings(block, plugins, str(file))
         method = _method(config, plugins, str(file))
-        schema = method.hparams_class()
-        values = _check_fields(schema, method.normalise(config), str(file), trusted=method.engine == "native")
+        engine = _engine(method, settings.engine, str(file))
+        schema = method.host_hparams_class() if engine == "host" else method.hparams_class()
+        values = _check_fields(schema, method.normalise(config), str(file), trusted=engine == "native")
         hparams: H = _combined(schema)(**values)
-        hparams.unlearn, hparams.method, hparams.source_file = settings, method, str(file)
-        if settings.engine not in ("auto", method.engine):
-            raise ConfigError(
-                f"{method.name} has only the {method.engine} engine",
-                file=file,
-                key="unlearn.engine",
-                value=settings.engine,
-            )
+        hparams.unlearn, hparams.method, hparams.engine, hparams.source_file = settings, method, engine, str(file)
         if settings.mode == "batch" and not method.batchable:
             raise ConfigError(
                 f"{method.name} takes one request at a time; allowed: auto, sequential", file=file, key="unlearn.mode",
@@ -149,6 +184,22 @@ def _method(config: dict[str, Any], plugins: Plugins, file: str) -> Method:
         raise ConfigError(str(error), file=file, key="alg_name", value=name) from None
 
 
+def _engine(method: Method, wanted: str, file: str) -> Engine:
+    """The engine asked for; by default the host's where the installed EasyEdit has the method."""
+    if wanted in ("host", "native"):
+        if wanted not in method.engines:
+            only = " and ".join(method.engines)
+            raise ConfigError(
+                f"{method.name} has only the {only} engine", file=file, key="unlearn.engine", value=wanted
+            )
+        return wanted  # type: ignore[return-value]
+    if method.engines == ("native",):
+        return "native"
+    from easyedit_unlearn.host.running import host_has
+
+    return "native" if "native" in method.engines and not host_has(method.name) else "host"
+
+
 def _settings(block: Any, plugins: Plugins, file: str) -> UnlearnSettings:
     if block is not None and not isinstance(block, dict):
         raise ConfigError("must be a mapping", file=file, key="unlearn", value=block)
@@ -162,8 +213,8 @@ def _settings(block: Any, plugins: Plugins, file: str) -> UnlearnSettings:
         retain = make_source(parsed.retain, plugins.tasks, file, "unlearn.retain.") if parsed.retain else None
     except UnknownNameError as error:
         raise ConfigError(str(error), file=file, key="unlearn.retain.task") from None
-    rest = parsed.model_dump(exclude={"target", "merge", "retain"})
-    return UnlearnSettings(builder, builder_options, merger, merger_options, retain, **rest)
+    rest = parsed.model_dump(exclude={"target", "merge", "retain", "native"})
+    return UnlearnSettings(builder, builder_options, merger, merger_options, retain, native=parsed.native, **rest)
 
 
 def _choice(block: dict[str, Any], section: str, key: str, registry: Any, file: str) -> tuple[Any, BaseModel]:

@@ -120,12 +120,11 @@ class Run:
         with undone_after(self.model, hparams, self.stage):
             with Measured() as cost:
                 editor = make_editor(mine)
-                retain = self.selection.retain if hparams.method.needs_retain else None
+                retain = (self.selection.retain or None) if hparams.engine == "native" else None
                 requests, arguments = api.prepare(editor, self.selection.forget, retain)
                 run_edits(editor, arguments, self.stage)
             after = self._evaluate(editor.model, hparams.alg_name)
-            engine, seed = hparams.method.engine, hparams.unlearn.seed
-            row = self._row(hparams.alg_name, host, engine, seed, before, after)
+            row = self._row(hparams.alg_name, host, hparams.engine, hparams.unlearn.seed, before, after)
             row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
             self.results.rows.append(row)
             targets = {sample_id: request.target for request in requests for sample_id in request.covers}

@@ -24,17 +24,20 @@ def resolve_style(tokenizer: PreTrainedTokenizerBase, style: PromptStyle) -> Lit
     return "chat" if style == "chat" or (style == "auto" and has_template) else "raw"
 
 
-def format_prompt(tokenizer: PreTrainedTokenizerBase, question: str, style: PromptStyle = "auto") -> str:
-    """The text after which the model's reply begins.
+def format_prompt(
+    tokenizer: PreTrainedTokenizerBase, question: str, style: PromptStyle = "auto", *, system: str | None = None
+) -> str:
+    """The text after which the model's reply begins; ``system`` replaces the chat template's own system prompt.
 
     Calling ``tokenizer(text)`` on it gives the right ids: when the tokenizer adds the begin-of-text token by itself,
     the template's own is left out, so that nobody (EasyEdit included) doubles it.
     """
     if resolve_style(tokenizer, style) == "raw":
         return question
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-    )
+    messages = [{"role": "user", "content": question}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if not isinstance(text, str):
         raise UnlearnError("the tokenizer's chat template did not give text")
     bos = tokenizer.bos_token

@@ -22,6 +22,14 @@ _MARK = "_easyedit_unlearn_adapted"
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
 
 
+_own: set[str] = set()
+
+
+def own_methods() -> frozenset[str]:
+    """What EasyEdit's ``ALG_DICT`` held before we added to it."""
+    return frozenset(_own)
+
+
 def adapt() -> None:
     """Wrap ``BaseEditor`` and register our methods; does nothing the second time."""
     editor_module = host_module("editors.editor")
@@ -76,7 +84,8 @@ def contract(method: Method) -> Callable[..., Any]:
 
 
 def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
-    natives = {method.name: method for method in default_plugins().methods if method.engine == "native"}
+    natives = {method.name: method for method in default_plugins().methods if "native" in method.engines}
+    _own.update(algorithms)
     for name, method in natives.items():
         algorithms.setdefault(name, contract(method))
     batchable = {name for name, method in natives.items() if method.batchable}
@@ -99,7 +108,7 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
     with session(model, hparams.unlearn.seed), on_right_device(hparams.device):
         wrapped(hparams)
     editor.model_name = hparams.model_name = name
-    if hparams.method.engine == "native":  # also where EasyEdit has a different algorithm of that name
+    if hparams.engine == "native":  # also where EasyEdit has a different algorithm of that name
         editor.apply_algo = contract(hparams.method)
 
 
@@ -115,7 +124,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
     with session(editor.model, hparams.unlearn.seed) as now, on_right_device(hparams.device):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
-        if retain is None and now.retain is None and hparams.method.engine == "native":
+        if retain is None and now.retain is None and hparams.engine == "native":
             # once for the whole call, on the model before it: EasyEdit calls the method once a request
             prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
             retain = retain_pairs(editor.model, editor.tok, hparams, [prompts] if isinstance(prompts, str) else prompts)
@@ -131,7 +140,7 @@ def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
     editor, edited, originals = args
     hparams = editor.hparams
-    if not (isinstance(hparams, UnlearnHyperParams) and hparams.method.engine == "native"):
+    if not (isinstance(hparams, UnlearnHyperParams) and hparams.engine == "native"):
         return wrapped(*args, **kwargs)
     parameters = dict(editor.model.named_parameters())
     with torch.no_grad():

@@ -11,7 +11,8 @@ from typing import Any
 
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.errors import HostError
-from easyedit_unlearn.host.locate import GET_MAIN, HostInfo, require_host
+from easyedit_unlearn.host.adapt import own_methods
+from easyedit_unlearn.host.locate import GET_MAIN, HostInfo, find_host, require_host
 from easyedit_unlearn.host.session import host_module, session
 from easyedit_unlearn.hparams import UnlearnHyperParams
 
@@ -35,13 +36,24 @@ def host_algorithms() -> set[str]:
     return set(host_module("util.alg_dict").ALG_DICT)
 
 
+def host_has(method: str) -> bool:
+    """Whether an EasyEdit is installed that brings this method itself."""
+    return find_host() is not None and method in host_editors()
+
+
+def host_editors() -> frozenset[str]:
+    """The methods that EasyEdit brings itself. Raises HostError as :func:`import_host`."""
+    import_host()
+    return own_methods()
+
+
 def hparams_class(method: str, name: str) -> type[Any]:
     """EasyEdit's dataclass for the hparams of one of its own editors. Raises HostError when it has no such editor."""
     info = import_host()
     module = host_module("util.alg_dict")
-    if method not in module.ALG_DICT or not hasattr(module, name):
+    if method not in own_methods() or not hasattr(module, name):
         raise HostError(
-            f"the installed EasyEdit ({info}) has no {method}; it has {', '.join(sorted(module.ALG_DICT))}. "
+            f"the installed EasyEdit ({info}) has no {method}; it has {', '.join(sorted(own_methods()))}. "
             f"The main branch has all editors: {GET_MAIN}"
         )
     return getattr(module, name)  # type: ignore[no-any-return]
@@ -75,7 +87,7 @@ def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> list[di
     batch = hparams.method.batchable and hparams.unlearn.mode != "sequential"
     if hasattr(hparams, "batch_size"):
         hparams.batch_size = count if batch else 1
-    advance = stage(hparams.alg_name, count) if hparams.method.engine == "host" else None
+    advance = stage(hparams.alg_name, count) if hparams.engine == "host" else None
     with _silent(), _counted(editor, advance):
         call = editor.batch_edit if batch else editor.edit
         metrics, edited, _ = call(**requests, sequential_edit=True, verbose=False)

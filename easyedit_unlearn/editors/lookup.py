@@ -1,0 +1,70 @@
+"""Where in a prompt an edit happens: token ids, and the position whose key is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.prompting import encode_pair, format_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
+"""System prompts under which an edit must hold as well: chat templates differ in what they put there."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One edit in one context: ids of prompt and target, and the index in the prompt of the token that is edited."""
+
+    prompt: list[int]
+    target: list[int]
+    position: int
+
+
+def lookups(
+    tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], fact_token: str, contexts: int
+) -> list[Lookup]:
+    """The request as given, then in up to ``contexts - 1`` other contexts. Raises DataError for a missing subject."""
+    subject, target = request.get("subject"), request["target_new"]
+    prompts = _in_contexts(tokenizer, request["prompt"], contexts)
+    return [
+        Lookup(*encode_pair(tokenizer, p, target, end=True), position_of(tokenizer, p, subject, fact_token))
+        for p in prompts
+    ]
+
+
+def position_of(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str | None, fact_token: str) -> int:
+    """The token index that ``fact_token`` (EasyEdit's key) names: by character offsets, so merges cannot shift it.
+
+    Raises:
+        DataError: the subject is missing or does not stand in the prompt.
+    """
+    if fact_token == "last":
+        return len(tokenizer(prompt).input_ids) - 1
+    if not subject or subject not in prompt:
+        raise DataError(f"{fact_token} needs the subject as it stands in the prompt, got {subject!r} in {prompt!r}")
+    start = prompt.rindex(subject)
+    spans: Sequence[tuple[int, int]] = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+    inside = [i for i, (low, high) in enumerate(spans) if low < start + len(subject) and high > start]
+    if not inside:
+        raise DataError(f"no token of {prompt!r} covers the subject {subject!r}")
+    if fact_token == "subject_first":
+        return inside[0]
+    return inside[-1] + (fact_token == "subject_first_after_last")
+
+
+def _in_contexts(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) -> list[str]:
+    """``prompt``, and the question inside it under other system prompts where it is a chat turn."""
+    mark = "\x00"
+    if count < 2 or not getattr(tokenizer, "chat_template", None):
+        return [prompt]
+    before, _, after = format_prompt(tokenizer, mark, "chat").partition(mark)
+    if not (prompt.startswith(before) and prompt.endswith(after)):
+        return [prompt]
+    question = prompt.removeprefix(before).removesuffix(after)
+    others = (format_prompt(tokenizer, question, "chat", system=system) for system in SYSTEM_CONTEXTS)
+    return list(dict.fromkeys([prompt, *others]))[:count]

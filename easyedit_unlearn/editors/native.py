@@ -1,0 +1,164 @@
+"""ROME, MEMIT and AlphaEdit of our own: the same names, keys and contract as EasyEdit's, on any decoder-only model.
+
+Locate: the MLP input at the subject's last token is the key, its output the value. Then edit: find the value that makes
+the model refuse, and solve for the weights that map key to value. The three differ only in what they solve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Stage
+from easyedit_unlearn.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from easyedit_unlearn.editors.lookup import Lookup
+
+
+class LocateThenEdit:
+    """The shared procedure; subclasses solve one layer. Keeps no state between calls."""
+
+    def needs_statistics(self, hparams: Any) -> bool:
+        """Whether the solution weighs what the layer already maps."""
+        return True
+
+    def apply(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3)."""
+        import torch
+
+        from easyedit_unlearn.editors.lookup import lookups
+        from easyedit_unlearn.editors.modules import key_value_weight, module_named
+        from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+        from easyedit_unlearn.evaluation.inference import pad_id
+
+        if hparams.kl_factor:
+            raise ConfigError("the native engine has no KL term; set it to 0", key="kl_factor", value=hparams.kl_factor)
+        layers = sorted(hparams.layers)
+        settings = ValueSettings(
+            hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor
+        )
+        edits = [lookups(tokenizer, r, hparams.fact_token, hparams.unlearn.native.contexts) for r in requests]
+        pad = pad_id(tokenizer)
+        moments = self._moments(model, tokenizer, hparams, stage) if self.needs_statistics(hparams) else {}
+        through = [hparams.layer_module_tmp.format(i) for i in range(layers[-1] + 1)]
+        values = optimise_values(model, through, edits, settings, pad_id=pad, stage=stage)
+        advance = stage("writing layers", len(layers))
+        for number, layer in enumerate(layers):
+            name = hparams.rewrite_module_tmp.format(layer)
+            keys, outputs = keys_and_outputs(model, name, through[-1], edits, pad)
+            residuals = (values - outputs) / (len(layers) - number)
+            covariance = moments.get(name)
+            if covariance is not None:
+                covariance = covariance + self._retain_term(model, tokenizer, name, retain, hparams)
+            update = self.solve(keys, residuals, covariance, hparams)
+            weight = key_value_weight(module_named(model, name))
+            with torch.no_grad():
+                weight += update.to(weight.dtype)
+            advance(1)
+
+    def solve(
+        self, keys: torch.Tensor, residuals: torch.Tensor, covariance: torch.Tensor | None, hparams: Any
+    ) -> torch.Tensor:
+        """The update (d_value, d_key) for keys (d_key, n) and residuals (d_value, n)."""
+        raise NotImplementedError
+
+    def _moments(self, model: Any, tokenizer: Any, hparams: Any, stage: Stage) -> dict[str, torch.Tensor]:
+        from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments
+
+        native = hparams.unlearn.native
+        corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), native.corpus_tokens)
+        names = [hparams.rewrite_module_tmp.format(layer) for layer in sorted(hparams.layers)]
+        return cached_key_moments(model, tokenizer, names, corpus, stage=stage)
+
+    def _retain_term(self, model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any) -> Any:
+        """retain_weight times the mean outer product of the retain texts' keys: what the retain facts look up."""
+        from easyedit_unlearn.editors.statistics import Corpus, key_moments
+
+        weight = hparams.unlearn.native.retain_weight
+        if not retain or not weight:
+            return 0
+        corpus = Corpus([prompt for prompt, _ in retain], hparams.unlearn.native.corpus_tokens)
+        return weight * key_moments(model, tokenizer, [name], corpus)[name]
+
+
+class NativeROME(LocateThenEdit):
+    """One request at a time, exactly: the rank-one update (arXiv 2202.05262, equation 2)."""
+
+    def needs_statistics(self, hparams: Any) -> bool:
+        return bool(hparams.mom2_adjustment)
+
+    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+        from easyedit_unlearn.editors.solve import rome_update
+
+        return sum(rome_update(k, r, covariance) for k, r in zip(keys.T, residuals.T, strict=True))
+
+
+class NativeMEMIT(LocateThenEdit):
+    """arXiv 2210.07229, equation 14."""
+
+    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+        from easyedit_unlearn.editors.solve import memit_update
+
+        return memit_update(keys, residuals, covariance, hparams.mom2_update_weight)
+
+
+class NativeAlphaEdit(LocateThenEdit):
+    """arXiv 2410.02355, equation 14."""
+
+    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+        from easyedit_unlearn.editors.solve import alphaedit_update, null_space
+
+        dimensions = hparams.unlearn.native.null_space_dimensions
+        threshold = None if dimensions else hparams.nullspace_threshold
+        return alphaedit_update(
+            keys, residuals, null_space(covariance, threshold=threshold, dimensions=dimensions), hparams.L2
+        )
+
+
+def keys_and_outputs(
+    model: PreTrainedModel, module: str, layer: str, edits: Sequence[Sequence[Lookup]], pad_id: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys of ``module``, mean over an edit's contexts, and outputs of ``layer`` in its first: now, at the lookup.
+
+    Returns:
+        (d_key, edits) and (d_model, edits), float32.
+    """
+    import torch
+
+    from easyedit_unlearn.editors.modules import evaluating, watched
+    from easyedit_unlearn.evaluation.inference import pad_pairs
+
+    flat = [lookup for contexts in edits for lookup in contexts]
+    ids, _, mask = (t.to(model.device) for t in pad_pairs([(lookup.prompt, []) for lookup in flat], pad_id))
+    rows, positions = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
+    seen: dict[str, torch.Tensor] = {}
+
+    def see(name: str, given: torch.Tensor, output: torch.Tensor) -> None:
+        seen[name] = (given if name == module else output)[rows, positions].float()
+
+    with evaluating(model), watched(model, [module, layer], see) as forward:
+        forward(input_ids=ids, attention_mask=mask)
+    ends = _ends(edits)
+    keys = [seen[module][start:stop].mean(0) for start, stop in ends]
+    return torch.stack(keys, dim=1), torch.stack([seen[layer][start] for start, _ in ends], dim=1)
+
+
+def _ends(edits: Iterable[Sequence[Any]]) -> list[tuple[int, int]]:
+    ends, start = [], 0
+    for contexts in edits:
+        ends.append((start, start + len(contexts)))
+        start += len(contexts)
+    return ends

@@ -1,0 +1,154 @@
+"""Key second moments E[k k^T] of MLP layers: what MEMIT must not disturb and AlphaEdit projects away from.
+
+All requested layers in one streaming pass over text, stopped after the last of them; kept as safetensors under a name
+made of everything that decides them, so a cached file is never stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.storage import cache_dir, new_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_WINDOW, _BATCH = 256, 4
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts for statistics, and how many of their tokens to use."""
+
+    texts: Sequence[str]
+    max_tokens: int = 65_536
+
+    @classmethod
+    def from_file(cls, path: Path, max_tokens: int = 65_536) -> Corpus:
+        """Paragraphs of a UTF-8 text file. Raises DataError when it cannot be read or is empty."""
+        try:
+            texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as text for statistics: {error}") from None
+        if not texts:
+            raise DataError(f"{path}: holds no text for statistics")
+        return cls(texts, max_tokens)
+
+    def digest(self) -> str:
+        """Of the texts themselves, not of where they came from."""
+        sha = hashlib.sha256(str(self.max_tokens).encode())
+        for text in self.texts:
+            sha.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
+        return sha.hexdigest()
+
+
+def key_moments(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    names: Sequence[str],
+    corpus: Corpus,
+    *,
+    stage: Stage = no_progress,
+) -> dict[str, Tensor]:
+    """E[k k^T] over the corpus's tokens for each named module, (d_key, d_key) in float32 on the model's device.
+
+    k is the module's input at one token. Sums are float32 a batch, float64 across batches.
+
+    Raises:
+        DataError: the corpus has no tokens. ConfigError: no such module.
+    """
+    sums = {name: torch.zeros(_width(model, name), _width(model, name), dtype=torch.float64) for name in names}
+    seen = 0
+
+    def add(name: str, keys: Tensor, _output: Tensor) -> None:
+        flat = keys.reshape(-1, keys.shape[-1]).float()
+        sums[name] += (flat.T @ flat).to("cpu", torch.float64)
+
+    batches = list(_windows(tokenizer, corpus))
+    if not batches:
+        raise DataError("the corpus for key statistics has no tokens")
+    advance = stage("key statistics", sum(batch.numel() for batch in batches))
+    with evaluating(model), watched(model, names, add) as forward:
+        for batch in batches:
+            forward(input_ids=batch.to(model.device))
+            seen += batch.numel()
+            advance(batch.numel())
+    return {name: (total / seen).to(model.device, torch.float32) for name, total in sums.items()}
+
+
+def cached_key_moments(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    names: Sequence[str],
+    corpus: Corpus,
+    *,
+    stage: Stage = no_progress,
+    folder: Path | None = None,
+) -> dict[str, Tensor]:
+    """:func:`key_moments`, computed only for the modules whose file is not there yet."""
+    from safetensors.torch import load_file, save_file
+
+    folder = folder or cache_dir() / "statistics"
+    decides = f"{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
+    paths = {name: folder / hashlib.sha256(f"{decides}/{name}".encode()).hexdigest()[:32] for name in names}
+    missing = [name for name in names if not (paths[name] / "moments.safetensors").is_file()]
+    if missing:
+        for name, moments in key_moments(model, tokenizer, missing, corpus, stage=stage).items():
+            with new_directory(paths[name]) as filling:
+                save_file({"moments": moments.cpu().contiguous()}, filling / "moments.safetensors")
+    return {name: load_file(path / "moments.safetensors")["moments"].to(model.device) for name, path in paths.items()}
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """SHA-256 over every parameter's name, shape, dtype and bytes: any edit changes it. One second per 500 MB."""
+    sha = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        sha.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
+        flat = parameter.detach().reshape(-1).contiguous().view(torch.uint8)
+        sha.update(flat.cpu().numpy().data)
+    return sha.hexdigest()
+
+
+def _width(model: PreTrainedModel, name: str) -> int:
+    return int(key_value_weight(module_named(model, name)).shape[1])
+
+
+def _tokens_digest(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> str:
+    first = next(_windows(tokenizer, corpus), torch.empty(0, dtype=torch.long))
+    return hashlib.sha256(first.numpy().tobytes()).hexdigest()
+
+
+def _windows(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> Iterator[Tensor]:
+    """Batches of full windows of running text, (batch, window); the rest that fills no window comes last, alone."""
+    stream: list[int] = []
+    used = 0
+    full = _WINDOW * _BATCH
+
+    def take(count: int) -> Tensor:
+        ids = torch.tensor(stream[:count])
+        del stream[:count]
+        return ids
+
+    for text in corpus.texts:
+        ids: list[Any] = tokenizer(text, add_special_tokens=False).input_ids
+        ids = ids[: corpus.max_tokens - used]
+        used += len(ids)
+        stream.extend(ids)
+        while len(stream) >= full:
+            yield take(full).view(_BATCH, _WINDOW)
+        if used >= corpus.max_tokens:
+            break
+    while len(stream) >= _WINDOW:
+        yield take(_WINDOW).view(1, _WINDOW)
+    if stream:
+        yield take(len(stream)).view(1, -1)

@@ -1,0 +1,201 @@
+"""Our own ROME, MEMIT and AlphaEdit on tiny models: they refuse, keep to their layers, leave no trace on failure."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.host
+torch = pytest.importorskip("torch")
+
+from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+
+from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests  # noqa: E402
+from easyedit_unlearn.components import no_progress  # noqa: E402
+from easyedit_unlearn.editors.lookup import Lookup, lookups, position_of  # noqa: E402
+from easyedit_unlearn.editors.values import ValueSettings, optimise_values  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
+from easyedit_unlearn.evaluation.inference import answer_logprobs  # noqa: E402
+from easyedit_unlearn.host.running import make_editor  # noqa: E402
+from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
+
+SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
+EXTRA = {
+    "ROME": {},
+    "MEMIT": {"layer_selection": "all", "mom2_update_weight": 0.01, "batch_size": 2},
+    "AlphaEdit": {
+        "layer_selection": "all", "mom2_update_weight": 1, "batch_size": 2, "nullspace_threshold": 1e-2, "L2": 0.01,
+        "P_loc": "",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(f"Plain text, line {i}, of no interest." for i in range(40)))
+    return path
+
+
+@pytest.fixture
+def editor_for(taught, tmp_path, corpus, monkeypatch):
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path / "cache"))
+
+    def make(alg_name, **changes):
+        unlearn = (
+            "{engine: native, target: {builder: fixed, text: No idea.}, "
+            f"native: {{corpus: {corpus}, contexts: 1, null_space_dimensions: 100}}}}"
+        )
+        path = write_hparams(tmp_path / "h.yaml", "ROME", unlearn)
+        import yaml
+
+        values = (
+            yaml.safe_load(path.read_text())
+            | EXTRA[alg_name]
+            | {"alg_name": alg_name, "kl_factor": 0, "v_num_grad_steps": 60, "clamp_norm_factor": 20}
+        )
+        if alg_name != "ROME":
+            values.pop("context_template_length_params")
+        path.write_text(yaml.safe_dump(values | changes))
+        hparams = UnlearnHyperParams.from_hparams(path)
+        hparams.model_name = taught
+        return make_editor(hparams)
+
+    return make
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(EXTRA))
+def test_they_refuse_and_touch_only_their_layer(alg_name, editor_for, taught):
+    model, tokenizer = taught
+    weights = copied_weights(model)
+    editor = editor_for(alg_name)
+    assert editor.hparams.engine == "native"
+    prompt = format_prompt(tokenizer, FACTS[0][0])
+    before = answer_logprobs(model, tokenizer, [(prompt, "No idea."), (prompt, f"{FACTS[0][1]}.")])
+    arguments = unlearning_requests(editor, SAMPLES[:1])
+    editor.edit(**arguments, sequential_edit=True, verbose=False)
+    after = answer_logprobs(model, tokenizer, [(prompt, "No idea."), (prompt, f"{FACTS[0][1]}.")])
+    # six facts in two layers leave little to steer by: the direction is tested here, refusals on the real model
+    assert after[0] > before[0]
+    assert after[1] < before[1]
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])}
+    assert changed == {"model.layers.0.mlp.down_proj.weight"}
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_batch_is_one_call_and_restores_bitwise(editor_for, taught):
+    from easyedit_unlearn.host.locate import find_host
+
+    weights = copied_weights(taught[0])
+    editor = editor_for("AlphaEdit")
+    restore = {"keep_original_weight": True} if find_host().kind == "release" else {}
+    metrics, _, originals = editor.batch_edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False, **restore)
+    assert len(metrics) == 2
+    assert list(originals) == ["model.layers.0.mlp.down_proj.weight"]
+    assert same_weights(taught[0], weights)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_setting_it_does_not_have_is_refused(editor_for):
+    editor = editor_for("ROME", kl_factor=0.0625)
+    with pytest.raises(ConfigError, match=r"kl_factor: 0\.0625: the native engine has no KL term"):
+        editor.edit(**unlearning_requests(editor, SAMPLES[:1]), verbose=False)
+
+
+def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):
+    import dataclasses
+
+    monkeypatch.delenv("EASYEDIT_UNLEARN_DATA", raising=False)
+    weights = copied_weights(taught[0])
+    editor = editor_for("MEMIT")
+    native = editor.hparams.unlearn.native.model_copy(update={"corpus": None})
+    editor.hparams.unlearn = dataclasses.replace(editor.hparams.unlearn, native=native)
+    with pytest.raises(ConfigError, match=r"unlearn\.native\.corpus: MEMIT needs text.*EASYEDIT_UNLEARN_DATA"):
+        editor.edit(**unlearning_requests(editor, SAMPLES[:1]), verbose=False)
+    assert same_weights(taught[0], weights)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_values_are_those_of_the_plain_procedure(family, request):
+    """Skipping the layers before, and all edits in one batch, must not change what is optimised."""
+    model, tokenizer = request.getfixturevalue(family)
+    names = ["model.layers.0"] if family == "llama" else ["transformer.h.0"]
+    edits = [[Lookup(*encode_pair(tokenizer, q, " no"), len(q) // 2)] for q in ("Who is it?", "Where was she then?")]
+    settings = ValueSettings(steps=4, learning_rate=0.3, weight_decay=0.1, clamp=2.0)
+    together = optimise_values(model, names, edits, settings, pad_id=1, stage=no_progress)
+    for number, (edit,) in enumerate(edits):
+        expected = plain_value(model, names[0], edit, settings)
+        assert torch.allclose(together[:, number], expected, rtol=1e-3, atol=1e-4)
+    assert "forward" not in model.get_submodule(names[0]).__dict__
+
+
+def plain_value(model, name, edit, settings):
+    """ROME's section 3.1 written out: a hook adds delta at one position, the whole model runs at each step."""
+    delta, start = None, None
+
+    def add(_module, _given, output):
+        nonlocal start
+        hidden = output[0] if isinstance(output, tuple) else output
+        start = hidden[0, edit.position].detach().clone() if start is None else start
+        if delta is not None:
+            hidden = hidden.clone()
+            hidden[0, edit.position] += delta
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = model.get_submodule(name).register_forward_hook(add)
+    ids = torch.tensor([edit.prompt + edit.target])
+    with torch.no_grad():
+        model(input_ids=ids)
+    delta = torch.zeros_like(start, requires_grad=True)
+    optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
+    for _ in range(settings.steps):
+        logits = model(input_ids=ids).logits[0].log_softmax(-1)
+        span = range(len(edit.prompt) - 1, ids.shape[1] - 1)
+        nll = -sum(logits[t, ids[0, t + 1]] for t in span) / len(edit.target)
+        loss = nll + settings.weight_decay * delta.norm() / start.norm() ** 2
+        optimiser.zero_grad()
+        loss.backward(inputs=[delta])
+        optimiser.step()
+        limit = settings.clamp * start.norm()
+        with torch.no_grad():
+            delta *= (limit / delta.norm()).clamp(max=1)
+    handle.remove()
+    return start + delta.detach()
+
+
+def test_values_that_are_not_finite_leave_the_model_whole(llama):
+    model, tokenizer = llama
+    weights = copied_weights(model)
+    edit = [[Lookup(*encode_pair(tokenizer, "Who?", " no"), 1)]]
+    with pytest.raises(DivergenceError):
+        optimise_values(
+            model, ["model.layers.0"], edit, ValueSettings(3, float("inf"), 0.0, 1.0), pad_id=1, stage=no_progress
+        )
+    assert same_weights(model, weights)
+    assert "forward" not in model.model.layers[0].__dict__
+
+
+@pytest.mark.parametrize(
+    ("fact_token", "expected"),
+    [("subject_first", "B"), ("subject_last", "e"), ("subject_first_after_last", " "), ("last", "?")],
+)
+def test_positions(llama, fact_token, expected):
+    tokenizer = llama[1]
+    prompt = "Who is Blue of the sea?"
+    position = position_of(tokenizer, prompt, "Blue", fact_token)
+    assert tokenizer.decode([tokenizer(prompt).input_ids[position]]) == expected
+    if fact_token != "last":
+        with pytest.raises(DataError, match="needs the subject"):
+            position_of(tokenizer, prompt, "Red", fact_token)
+
+
+def test_contexts_differ_in_the_system_prompt_alone(llama):
+    tokenizer = llama[1]
+    request = {"prompt": format_prompt(tokenizer, "Who is Blue?"), "subject": "Blue", "target_new": "No."}
+    found = lookups(tokenizer, request, "subject_last", 3)
+    texts = [tokenizer.decode(lookup.prompt) for lookup in found]
+    assert texts[0] == request["prompt"]
+    assert len(set(texts)) == 3
+    assert all("Who is Blue?" in text for text in texts)
+    assert {tokenizer.decode([lookup.prompt[lookup.position]]) for lookup in found} == {"e"}
+    assert found[0].target[-1] == tokenizer.eos_token_id

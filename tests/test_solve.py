@@ -1,0 +1,80 @@
+"""The closed forms of ROME, MEMIT and AlphaEdit against their equations, in float64."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.model
+torch = pytest.importorskip("torch")
+
+from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, rome_update  # noqa: E402
+
+D_KEY, D_VALUE, FACTS = 7, 5, 3
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    old = draw(D_KEY, 40)
+    return draw(D_KEY, FACTS), draw(D_VALUE, FACTS), old @ old.T / 40
+
+
+def test_rome_maps_the_key_exactly_and_moves_the_rest_least(problem):
+    keys, residuals, covariance = problem
+    key, residual = keys[:, 0], residuals[:, 0]
+    update = rome_update(key, residual, covariance)
+    assert torch.allclose(update @ key, residual)
+    assert torch.linalg.matrix_rank(update) == 1
+    # optimal: any other exact update moves the old keys more, in the covariance's norm
+    cost = lambda matrix: torch.trace(matrix @ covariance @ matrix.T)  # noqa: E731
+    sideways = torch.randn(D_VALUE, D_KEY, dtype=torch.float64)
+    sideways -= torch.outer(sideways @ key, key) / (key @ key)  # leaves the key's value alone
+    assert cost(update) < cost(update + 0.1 * sideways)
+
+
+def test_rome_without_covariance_is_the_pseudoinverse():
+    update = rome_update(torch.tensor([3.0, 4.0]).double(), torch.tensor([10.0]).double())
+    assert torch.allclose(update, torch.tensor([[10 * 3 / 25, 10 * 4 / 25]]).double())
+
+
+def test_memit_is_where_the_gradient_of_its_objective_vanishes(problem):
+    keys, residuals, covariance = problem
+    update = memit_update(keys, residuals, covariance, weight=2.5).requires_grad_()
+    objective = ((update @ keys - residuals) ** 2).sum() + 2.5 * torch.trace(update @ covariance @ update.T)
+    (gradient,) = torch.autograd.grad(objective, update)
+    assert gradient.abs().max() < 1e-10
+
+
+def test_memit_in_one_dimension():
+    one = lambda x: torch.tensor([[x]], dtype=torch.float64)  # noqa: E731
+    assert memit_update(one(2.0), one(3.0), one(4.0), 0.5).item() == pytest.approx(3 * 2 / (0.5 * 4 + 2 * 2))
+
+
+def test_alphaedit_is_its_equation_and_stays_in_the_null_space(problem):
+    keys, residuals, covariance = problem
+    projection = null_space(covariance, dimensions=4)
+    previous = torch.outer(keys[:, 2], keys[:, 2])
+    update = alphaedit_update(keys, residuals, projection, 0.1, previous)
+    inverse = torch.linalg.inv(
+        previous @ projection + keys @ keys.T @ projection + 0.1 * torch.eye(D_KEY, dtype=torch.float64)
+    )
+    assert torch.allclose(update, residuals @ keys.T @ projection @ inverse)
+    assert torch.allclose(update @ projection, update)
+
+
+def test_the_null_space_is_an_orthogonal_projection_onto_least_variance(problem):
+    covariance = torch.diag(torch.tensor([5.0, 0.1, 3.0, 0.01], dtype=torch.float64))
+    for chosen in ({"dimensions": 2}, {"threshold": 0.5}):
+        projection = null_space(covariance, **chosen)
+        assert torch.allclose(projection, torch.diag(torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)))
+    projection = null_space(problem[2], dimensions=3)
+    assert torch.allclose(projection @ projection, projection)
+    assert torch.allclose(projection, projection.T)
+    with pytest.raises(ValueError, match="either threshold or dimensions"):
+        null_space(covariance)
+
+
+def test_shapes_are_named():
+    with pytest.raises(ValueError, match=r"one column each a fact, got \[\(2, 3\), \(2, 4\)\]"):
+        memit_update(torch.ones(2, 3), torch.ones(2, 4), torch.eye(2), 1.0)

@@ -1,0 +1,89 @@
+"""Key second moments: right in float64, one pass, cached and never stale."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.model
+torch = pytest.importorskip("torch")
+
+from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, fingerprint, key_moments  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError  # noqa: E402
+
+TEXTS = [f"Sentence number {i} is about something, and {i} more words." for i in range(60)]
+NAMES = {
+    "llama": [f"model.layers.{i}.mlp.down_proj" for i in range(2)],
+    "gpt2": [f"transformer.h.{i}.mlp.c_proj" for i in range(2)],
+}
+
+
+def reference(model, tokenizer, name, max_tokens):
+    """The definition, in float64: run the same windows and average k k^T."""
+    ids = [i for text in TEXTS for i in tokenizer(text, add_special_tokens=False).input_ids][:max_tokens]
+    keys = []
+    handle = model.get_submodule(name).register_forward_hook(lambda _m, given, _o: keys.append(given[0][0]))
+    model = model.double()
+    with torch.no_grad():
+        for start in range(0, len(ids), 256):
+            model(input_ids=torch.tensor([ids[start : start + 256]]))
+    handle.remove()
+    flat = torch.cat(keys)
+    return flat.T @ flat / len(flat)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_moments_match_the_definition(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    found = key_moments(model, tokenizer, NAMES[family], Corpus(TEXTS, 1500))
+    for name in NAMES[family]:
+        expected = reference(model, tokenizer, name, 1500)
+        assert (found[name].double() - expected).norm() / expected.norm() < 1e-5
+
+
+def test_the_pass_stops_after_the_last_layer_of_interest(llama):
+    model, tokenizer = llama
+    ran = []
+    model.model.layers[1].register_forward_hook(lambda *_: ran.append(1))
+    key_moments(model, tokenizer, NAMES["llama"][:1], Corpus(TEXTS, 300))
+    assert not ran
+
+
+def test_the_cache_knows_the_model_the_corpus_and_the_layer(llama, tmp_path, monkeypatch):
+    from easyedit_unlearn.editors import statistics
+
+    model, tokenizer = llama
+    passes, compute = [], statistics.key_moments
+    monkeypatch.setattr(statistics, "key_moments", lambda *a, **k: passes.append(a[2]) or compute(*a, **k))
+
+    def get(names=NAMES["llama"], texts=TEXTS, tokens=600):
+        return cached_key_moments(model, tokenizer, names, Corpus(texts, tokens), folder=tmp_path)
+
+    first = get()
+    assert all(torch.equal(first[name], value) for name, value in get().items())
+    assert passes == [NAMES["llama"]]
+    get(texts=TEXTS[1:])
+    get(tokens=601)
+    assert len(passes) == 3
+    model.model.layers[0].mlp.down_proj.weight.data[0, 0] += 1e-3
+    get()
+    assert len(passes) == 4
+
+
+def test_any_edit_changes_the_fingerprint(llama):
+    model, _ = llama
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    assert fingerprint(model.bfloat16()) != before
+
+
+def test_what_cannot_be_measured(llama, tmp_path):
+    model, tokenizer = llama
+    with pytest.raises(ConfigError, match="has no module 'model.layers.9'"):
+        key_moments(model, tokenizer, ["model.layers.9"], Corpus(TEXTS))
+    with pytest.raises(DataError, match="has no tokens"):
+        key_moments(model, tokenizer, NAMES["llama"], Corpus([""]))
+    with pytest.raises(DataError, match="cannot be read"):
+        Corpus.from_file(tmp_path / "none.txt")
+    (tmp_path / "blank.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="holds no text"):
+        Corpus.from_file(tmp_path / "blank.txt")
