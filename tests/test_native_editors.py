@@ -21,9 +21,9 @@ from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 EXTRA = {
     "ROME": {},
-    "MEMIT": {"layer_selection": "all", "mom2_update_weight": 0.01, "batch_size": 2},
+    "MEMIT": {"layer_selection": "all", "mom2_update_weight": 0.01},
     "AlphaEdit": {
-        "layer_selection": "all", "mom2_update_weight": 1, "batch_size": 2, "nullspace_threshold": 1e-2, "L2": 0.01,
+        "layer_selection": "all", "mom2_update_weight": 1, "nullspace_threshold": 1e-2, "L2": 0.01,
         "P_loc": "",
     },
 }  # fmt: skip
@@ -87,7 +87,7 @@ def test_a_batch_is_one_call_and_restores_bitwise(editor_for, taught):
     from easyedit_unlearn.host.locate import find_host
 
     weights = copied_weights(taught[0])
-    editor = editor_for("AlphaEdit")
+    editor = editor_for("AlphaEdit", batch_size=2)
     restore = {"keep_original_weight": True} if find_host().kind == "release" else {}
     metrics, _, originals = editor.batch_edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False, **restore)
     assert len(metrics) == 2
