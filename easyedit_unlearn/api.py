@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.evaluation.evaluate import ask_all, knows
-from easyedit_unlearn.hparams import UnlearnHyperParams, UnlearnSettings
+from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.prompting import format_prompt
+from easyedit_unlearn.settings import UnlearnSettings
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import check_disjoint, load, pick
