@@ -127,6 +127,11 @@ def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: Unlearn
             _subject(request, prompt, hparams.alg_name)
             for request, prompt in zip(requests, arguments["prompts"], strict=True)
         ]
+    elif hparams.engine == "native" and any(request.subject for request in requests):
+        arguments["subject"] = [  # optional here: "" for none, or none that can be told from the rest of the prompt
+            request.subject if request.subject and prompt.count(request.subject) == 1 else ""
+            for request, prompt in zip(requests, arguments["prompts"], strict=True)
+        ]
     if any(request.rephrase for request in requests):
         arguments["rephrase_prompts"] = [
             format_prompt(tokenizer, request.rephrase, style) if request.rephrase else None for request in requests

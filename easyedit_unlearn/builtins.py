@@ -13,12 +13,13 @@ from easyedit_unlearn.merging.none import NoMerging
 from easyedit_unlearn.targets.fixed import Fixed
 from easyedit_unlearn.targets.list import DrawnFromList
 from easyedit_unlearn.tasks.facts import Facts
+from easyedit_unlearn.tasks.factual import Factual
 from easyedit_unlearn.tasks.jsonl import Jsonl
 
 
 @hookimpl
 def easyedit_unlearn_tasks() -> Sequence[Task]:
-    return [Facts(), Jsonl()]
+    return [Facts(), Factual(), Jsonl()]
 
 
 @hookimpl

@@ -147,6 +147,10 @@ class Method(Component):
         """The same of the host engine (imports EasyEdit). Raises HostError when it has no such editor."""
         raise NotImplementedError(f"{self.name} has no host implementation")
 
+    def takes_batches(self, engine: Engine) -> bool:
+        """Whether one call may take several requests on that engine."""
+        return self.batchable
+
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""
         return config

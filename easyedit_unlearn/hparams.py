@@ -26,6 +26,7 @@ class UnlearnHyperParams:
 
     Attributes:
         unlearn: the ``unlearn:`` block. method: the component. engine: whose implementation runs, "host" or "native".
+        history: what a sequence of edits on one editor must remember; emptied when the edits are undone.
     """
 
     alg_name: str
@@ -35,6 +36,7 @@ class UnlearnHyperParams:
     method: Method
     engine: Engine
     source_file: str
+    history: dict[str, Any]
 
     @classmethod
     def from_hparams(cls: type[H], path: str | Path, *, plugins: Plugins | None = None) -> H:
@@ -57,7 +59,8 @@ class UnlearnHyperParams:
         values = _check_fields(schema, method.normalise(config), str(file), trusted=engine == "native")
         hparams: H = _combined(schema)(**values)
         hparams.unlearn, hparams.method, hparams.engine, hparams.source_file = settings, method, engine, str(file)
-        if settings.mode == "batch" and not method.batchable:
+        hparams.history = {}
+        if settings.mode == "batch" and not method.takes_batches(engine):
             raise ConfigError(
                 f"{method.name} takes one request at a time; allowed: auto, sequential", file=file, key="unlearn.mode",
                 value="batch",

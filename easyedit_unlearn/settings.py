@@ -17,7 +17,7 @@ from easyedit_unlearn.tasks.splits import Source, make_source
 
 
 class NativeOptions(BaseModel):
-    """The ``unlearn.native:`` block: what our own ROME, MEMIT and AlphaEdit take beside EasyEdit's keys.
+    """The ``unlearn.native:`` block: what our own editors take beside EasyEdit's keys.
 
     Attributes:
         contexts: in how many system prompts an edit must hold, the chat template's own first.
@@ -26,6 +26,10 @@ class NativeOptions(BaseModel):
         retain_weight: how much the mean key moment of the retain prompts counts against the corpus's.
         null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
             EasyEdit's key nullspace_threshold.
+        fact_token: where GRACE and WISE, which have no such key of EasyEdit's, look: at the subject's last token (or at
+            the prompt's, for a request without a subject), or always at the prompt's last.
+        value_steps, value_lr, value_clamp: how WISE finds the values that refuse, as ROME's v_num_grad_steps, v_lr and
+            clamp_norm_factor.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +39,10 @@ class NativeOptions(BaseModel):
     corpus_tokens: int = Field(default=65_536, ge=1)
     retain_weight: float = Field(default=3.0, ge=0)
     null_space_dimensions: int | None = Field(default=None, ge=1)
+    fact_token: Literal["subject_last", "last"] = "subject_last"
+    value_steps: int = Field(default=22, ge=1)
+    value_lr: float = Field(default=0.5, gt=0)
+    value_clamp: float = Field(default=3.0, gt=0)
 
     def corpus_path(self, method: str) -> Path:
         """Raises ConfigError when no corpus is named anywhere."""

@@ -15,6 +15,9 @@ from typing import Any
 
 from easyedit_unlearn.errors import OutputExistsError
 
+ADAPTER_FILE = "unlearning_adapter.safetensors"
+"""What lies beside the weights of a checkpoint unlearned with GRACE or WISE."""
+
 
 def cache_dir() -> Path:
     """``EASYEDIT_UNLEARN_CACHE``, else the user's cache directory."""
@@ -25,12 +28,17 @@ def cache_dir() -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
+    """:func:`replace_file` with UTF-8 text."""
+    replace_file(path, text.encode("utf-8"))
+
+
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file atomically: readers see the old content or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         Path(name).chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for reading
         Path(name).replace(path)
     except BaseException:

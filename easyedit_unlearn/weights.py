@@ -22,6 +22,7 @@ class WeightGuard:
         self.originals: dict[str, Tensor] = {}
         self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
         self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
+        self._hooks = [(module, dict(module._forward_hooks)) for module in model.modules()]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters as they are now, copied.
@@ -56,15 +57,22 @@ class WeightGuard:
                 )
 
     def restore(self) -> None:
-        """Put every kept original back, the modules that an editor wrapped, and the flags."""
+        """Put every kept original back, the modules that an editor wrapped or hooked, and the flags."""
         for module, _training, children in self._modules:
             module._modules.clear()
             module._modules.update(children)
+        self.restore_hooks()
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, original in self.originals.items():
                 parameters[name].copy_(original)
         self.reset_flags()
+
+    def restore_hooks(self) -> None:
+        """The forward hooks, which is how a memory acts beside a layer, as they were."""
+        for module, hooks in self._hooks:
+            module._forward_hooks.clear()
+            module._forward_hooks.update(hooks)
 
     def reset_flags(self) -> None:
         """Put back ``requires_grad``, ``grad`` and train/eval mode: EasyEdit's ROME freezes the model it edits."""

@@ -68,3 +68,60 @@ class AlphaEditHyperParams(BatchedHyperParams):
     nullspace_threshold: Positive = 2e-2
     L2: NonNegative = 1.0
     P_loc: str = ""
+
+
+@dataclass
+class MemoryHyperParams:
+    """What GRACE and WISE share. ``inner_params`` names the one weight beside which the memory acts."""
+
+    alg_name: str
+    model_name: Any
+    inner_params: Annotated[list[str], Field(min_length=1, max_length=1)]
+    edit_lr: Positive
+    n_iter: Count
+    device: Any = 0
+    batch_size: Count = 1
+    max_length: Count = 30
+    model_parallel: bool = False
+    fp16: bool = False
+
+
+@dataclass
+class GraceHyperParams(MemoryHyperParams):
+    """Of these our own engine reads ``eps``, the largest radius. Its codebook starts values warm, measures Euclidean
+    distance and replaces the token that a key matches, whatever the other keys say."""
+
+    eps: Positive = 1.0
+    dist_fn: Literal["euc", "mmd", "cos"] = "euc"
+    val_init: Literal["cold", "warm"] = "warm"
+    val_train: Literal["sgd", "pert", "adv"] = "sgd"
+    val_reg: str | None = None
+    reg: str = "early_stop"
+    replacement: Literal["replace_last", "replace_all", "replace_prompt"] = "replace_last"
+    eps_expand: str = "coverage"
+    num_pert: Count = 8
+    dropout: NonNegative = 0.0
+
+
+@dataclass
+class WISEHyperParams(MemoryHyperParams):
+    """``alpha``, ``beta``, ``gamma`` are the file's ``act_margin``. ``merge_*``, ``densities``, ``weights``, ``replay``
+    and ``objective_optimization`` are EasyEdit's: our own engine keeps its shards apart and retrieves among them."""
+
+    mask_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    alpha: NonNegative = 5.0
+    beta: NonNegative = 20.0
+    gamma: NonNegative = 10.0
+    act_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.88
+    norm_constraint: Positive = 1.0
+    save_freq: Count | None = 500
+    merge_freq: Count = 1000
+    merge_alg: str = "ties"
+    objective_optimization: str = "only_label"
+    densities: float | None = 0.53
+    weights: float | None = 1.0
+    retrieve: Literal[True] = True
+    replay: bool = False
+    use_chat_template: bool = False
+    save_path: str | None = None
+    load_path: str | None = None

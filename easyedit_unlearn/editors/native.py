@@ -63,16 +63,16 @@ class LocateThenEdit:
             covariance = moments.get(name)
             if covariance is not None:
                 covariance = covariance + self._retain_term(model, tokenizer, name, retain, hparams)
-            update = self.solve(keys, residuals, covariance, hparams)
+            update = self.solve(name, keys, residuals, covariance, hparams)
             weight = key_value_weight(module_named(model, name))
             with torch.no_grad():
                 weight += update.to(weight.dtype)
             advance(1)
 
     def solve(
-        self, keys: torch.Tensor, residuals: torch.Tensor, covariance: torch.Tensor | None, hparams: Any
+        self, name: str, keys: torch.Tensor, residuals: torch.Tensor, covariance: torch.Tensor | None, hparams: Any
     ) -> torch.Tensor:
-        """The update (d_value, d_key) for keys (d_key, n) and residuals (d_value, n)."""
+        """The update (d_value, d_key) of layer ``name`` for keys (d_key, n) and residuals (d_value, n)."""
         raise NotImplementedError
 
     def _moments(self, model: Any, tokenizer: Any, hparams: Any, stage: Stage) -> dict[str, torch.Tensor]:
@@ -100,7 +100,7 @@ class NativeROME(LocateThenEdit):
     def needs_statistics(self, hparams: Any) -> bool:
         return bool(hparams.mom2_adjustment)
 
-    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+    def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import rome_update
 
         return sum(rome_update(k, r, covariance) for k, r in zip(keys.T, residuals.T, strict=True))
@@ -109,7 +109,7 @@ class NativeROME(LocateThenEdit):
 class NativeMEMIT(LocateThenEdit):
     """arXiv 2210.07229, equation 14."""
 
-    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+    def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import memit_update
 
         return memit_update(keys, residuals, covariance, hparams.mom2_update_weight)
@@ -118,14 +118,17 @@ class NativeMEMIT(LocateThenEdit):
 class NativeAlphaEdit(LocateThenEdit):
     """arXiv 2410.02355, equation 14."""
 
-    def solve(self, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
+    def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import alphaedit_update, null_space
 
         dimensions = hparams.unlearn.native.null_space_dimensions
         threshold = None if dimensions else hparams.nullspace_threshold
-        return alphaedit_update(
-            keys, residuals, null_space(covariance, threshold=threshold, dimensions=dimensions), hparams.L2
-        )
+        projection = null_space(covariance, threshold=threshold, dimensions=dimensions)
+        previous = hparams.history.get(name)
+        update = alphaedit_update(keys, residuals, projection, hparams.L2, previous)
+        gram = keys @ keys.T
+        hparams.history[name] = gram if previous is None else previous + gram  # what later edits must keep
+        return update
 
 
 def keys_and_outputs(

@@ -74,7 +74,7 @@ def key_moments(
         flat = keys.reshape(-1, keys.shape[-1]).float()
         sums[name] += (flat.T @ flat).to("cpu", torch.float64)
 
-    batches = list(_windows(tokenizer, corpus))
+    batches = list(token_windows(tokenizer, corpus))
     if not batches:
         raise DataError("the corpus for key statistics has no tokens")
     advance = stage("key statistics", sum(batch.numel() for batch in batches))
@@ -124,11 +124,11 @@ def _width(model: PreTrainedModel, name: str) -> int:
 
 
 def _tokens_digest(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> str:
-    first = next(_windows(tokenizer, corpus), torch.empty(0, dtype=torch.long))
+    first = next(token_windows(tokenizer, corpus), torch.empty(0, dtype=torch.long))
     return hashlib.sha256(first.numpy().tobytes()).hexdigest()
 
 
-def _windows(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> Iterator[Tensor]:
+def token_windows(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> Iterator[Tensor]:
     """Batches of full windows of running text, (batch, window); the rest that fills no window comes last, alone."""
     stream: list[int] = []
     used = 0

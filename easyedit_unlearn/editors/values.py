@@ -1,24 +1,23 @@
 """v*: what a layer must put out at the lookup position so that the model says the target (ROME, arXiv 2202.05262, 3.1).
 
-All edits are optimised in one batch. What lies before the layer is computed once: at each step only the layers after it
-run, and the vocabulary is computed only over the targets.
+All edits are optimised in one batch. What lies before the edited token, in layers or in text, is computed once, and the
+vocabulary only over the targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.modules import evaluating, hidden_of, module_named, with_hidden
+from easyedit_unlearn.editors.modules import evaluating
+from easyedit_unlearn.editors.resume import resumed
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,15 +62,10 @@ def optimise_values(
     """
     rows = [(number, lookup) for number, contexts in enumerate(edits) for lookup in contexts]
     owner = torch.tensor([number for number, _ in rows], device=model.device)
-    batch = [t.to(model.device) for t in pad_pairs([(lookup.prompt, lookup.target) for _, lookup in rows], pad_id)]
-    where = (
-        torch.arange(len(rows), device=model.device),
-        torch.tensor([r.position for _, r in rows], device=model.device),
-    )
     share = torch.tensor([1 / len(edits[number]) for number, _ in rows], device=model.device)
     advance = stage("optimising refusal values", settings.steps)
-    with evaluating(model), _resumed(model, layers, batch) as resume:
-        start = resume.hidden[where]
+    with evaluating(model), resumed(model, layers, [lookup for _, lookup in rows], pad_id) as resume:
+        start = resume.base[:, 0]
         first = torch.tensor([int((owner == number).nonzero()[0]) for number in range(len(edits))], device=model.device)
         initial = start[first].float()
         norms = initial.norm(dim=1, keepdim=True)
@@ -79,8 +73,9 @@ def optimise_values(
         optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
         for _ in range(settings.steps):
             with torch.enable_grad():
-                resume.hidden = resume.base.index_put(where, start + delta[owner].to(start.dtype))
-                total, count = answer_nll(*answer_logits(model, *batch))
+                edited = start + delta[owner].to(start.dtype)
+                resume.hidden = torch.cat([edited[:, None], resume.base[:, 1:]], dim=1)
+                total, count = resume.nll()
                 nll = torch.zeros(len(edits), device=model.device).index_add(
                     0, owner, share * total / count.clamp(min=1)
                 )
@@ -96,41 +91,3 @@ def optimise_values(
             with torch.no_grad():
                 delta *= (settings.clamp * norms / delta.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
     return (initial + delta.detach()).T
-
-
-@dataclass
-class _Resume:
-    """``base`` is the layer's real output, (rows, length, d_model); ``hidden`` is what the later layers are given."""
-
-    base: Tensor
-    hidden: Tensor
-
-
-@contextmanager
-def _resumed(model: PreTrainedModel, layers: Sequence[str], batch: Sequence[Tensor]) -> Iterator[_Resume]:
-    """Within, the layers up to the last named do nothing, and that one gives out ``hidden``."""
-    modules = [module_named(model, name) for name in layers]
-    seen: list[Any] = []
-    handle = modules[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-    try:
-        ids, labels, mask = batch
-        answer_logits(model, ids, labels, mask)
-    finally:
-        handle.remove()
-    real = seen[0]
-    resume = _Resume(hidden_of(real), hidden_of(real))
-
-    def skip(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Any:
-        return with_hidden(real, hidden)
-
-    def give(*_args: Any, **_kwargs: Any) -> Any:
-        return with_hidden(real, resume.hidden)
-
-    try:
-        for module in modules[:-1]:
-            module.forward = skip  # type: ignore[method-assign,assignment]
-        modules[-1].forward = give  # type: ignore[method-assign,assignment]
-        yield resume
-    finally:
-        for module in modules:
-            module.__dict__.pop("forward", None)

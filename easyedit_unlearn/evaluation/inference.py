@@ -99,23 +99,24 @@ def plain_text() -> str:
 
 
 def answer_logits(
-    model: Any, ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor
+    model: Any, ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, **further: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The logits, and labels, of the span that holds all answers: the vocabulary is too wide to compute the rest.
 
     Args:
         ids, labels, mask: (batch, length), as from :func:`pad_pairs`.
+        further: for the model's forward; with a cache, ``mask`` is longer by what it holds.
 
     Returns:
         logits (batch, span, vocabulary) and labels (batch, span), aligned as :func:`answer_nll` takes them. Models
         whose forward has no ``logits_to_keep`` compute the whole length.
     """
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        return model(input_ids=ids, attention_mask=mask).logits, labels
+        return model(input_ids=ids, attention_mask=mask, **further).logits, labels
     answered = (labels != IGNORED).any(0).nonzero()
     start = max(int(answered[0]) - 1, 0) if len(answered) else 0  # the token before the answer predicts its first
     keep = torch.arange(start, ids.shape[1], device=ids.device)
-    return model(input_ids=ids, attention_mask=mask, logits_to_keep=keep).logits, labels[:, start:]
+    return model(input_ids=ids, attention_mask=mask, logits_to_keep=keep, **further).logits, labels[:, start:]
 
 
 def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

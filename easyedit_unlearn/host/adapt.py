@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy as shallow_copy
 from copy import deepcopy
 from typing import Any
@@ -13,7 +14,7 @@ import wrapt
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.locate import check_model_name, require_host
-from easyedit_unlearn.host.session import active, host_module, on_right_device, session
+from easyedit_unlearn.host.session import Session, active, host_module, on_right_device, session
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
@@ -67,6 +68,8 @@ def contract(method: Method) -> Callable[..., Any]:
         requests = [requests] if isinstance(requests, dict) else list(requests)
         model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
+            if now.persist is False:
+                now.guard.restore_hooks()  # the edit before this one is undone: EasyEdit only puts weights back
             originals = now.guard.keep(method.parameters(model, hparams))
             prompts = [request["prompt"] for request in requests]
             retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
@@ -88,7 +91,7 @@ def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
     _own.update(algorithms)
     for name, method in natives.items():
         algorithms.setdefault(name, contract(method))
-    batchable = {name for name, method in natives.items() if method.batchable}
+    batchable = {name for name, method in natives.items() if method.takes_batches("native")}
     host_rule = batch_editor.is_batchable_method
     batch_editor.is_batchable_method = staticmethod(lambda name: name in batchable or host_rule(name))
 
@@ -100,6 +103,7 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
             wrapped(*args, **kwargs)
         return
     hparams = shallow_copy(hparams)  # EasyEdit writes into it
+    hparams.history = {}
     name = _model_label(hparams.model_name)
     model, tokenizer = _load(hparams)
     tokenizer = _tokenizer_for_host(tokenizer, hparams.method)
@@ -122,7 +126,13 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
     retain = kwargs.pop("retain", None)
     if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
         kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
-    with session(editor.model, hparams.unlearn.seed) as now, on_right_device(hparams.device):
+    if wrapped.__name__ == "batch_edit" and not hparams.method.takes_batches(hparams.engine):
+        raise HostError(f"{hparams.alg_name} on EasyEdit's engine takes one request at a time: call edit()")
+    with (
+        session(editor.model, hparams.unlearn.seed) as now,
+        on_right_device(hparams.device),
+        _undone_or_kept(now, hparams, _persists(kwargs)),
+    ):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         if retain is None and now.retain is None and hparams.engine == "native":
             # once for the whole call, on the model before it: EasyEdit calls the method once a request
@@ -132,6 +142,32 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
         now.guard.check_finite()
         return result
+
+
+def _persists(kwargs: dict[str, Any]) -> bool:
+    """Whether EasyEdit leaves the edits of a call in the model: each form has a switch of its own."""
+    if require_host().kind == "release":
+        return not kwargs.get("keep_original_weight", False)
+    return bool(kwargs.get("sequential_edit", False))
+
+
+@contextmanager
+def _undone_or_kept(now: Session, hparams: UnlearnHyperParams, persist: bool) -> Iterator[None]:
+    """What EasyEdit's own restoring knows nothing of: memories beside the weights, and the history of a sequence."""
+    if now.persist is not None:  # edit() calls edit_requests()
+        yield
+        return
+    now.persist, history = persist, dict(hparams.history)
+    try:
+        yield
+    except BaseException:
+        hparams.history = history
+        raise
+    finally:
+        now.persist = None
+    if not persist:
+        now.guard.restore_hooks()
+        hparams.history = history
 
 
 def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:

@@ -84,7 +84,7 @@ def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> list[di
     """
     hparams: UnlearnHyperParams = editor.hparams
     count = len(requests["prompts"])
-    batch = hparams.method.batchable and hparams.unlearn.mode != "sequential"
+    batch = hparams.method.takes_batches(hparams.engine) and hparams.unlearn.mode != "sequential"
     if hasattr(hparams, "batch_size"):
         hparams.batch_size = count if batch else 1
     advance = stage(hparams.alg_name, count) if hparams.engine == "host" else None

@@ -36,11 +36,15 @@ _GLOBALS: dict[tuple[str, str], Any] = {
 
 @dataclass
 class Session:
-    """Retain data and progress for the methods, and the guard that holds the originals."""
+    """Retain data and progress for the methods, and the guard that holds the originals.
+
+    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
+    """
 
     guard: WeightGuard
     retain: Sequence[tuple[str, str]] | None = None
     stage: Stage = field(default=no_progress)
+    persist: bool | None = None
 
 
 _active: ContextVar[Session | None] = ContextVar("easyedit_unlearn_session", default=None)

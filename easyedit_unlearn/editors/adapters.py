@@ -1,0 +1,190 @@
+"""Memories beside the weights: GRACE's codebook and WISE's side memory, hooked on one linear layer.
+
+Each decides token by token, from that token's own input alone. So a key-value cache, the padding of a batch, beams and
+other rows cannot change what it does, and the model's parameters, their names and its own ``save_pretrained`` stay as
+they were. What cannot be merged into weights is saved in a safetensors file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from easyedit_unlearn.editors.modules import key_value_weight, module_named
+from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.storage import ADAPTER_FILE, replace_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+
+class Adapter(ABC):
+    """A forward hook of one linear layer, made of tensors. Never changed once attached: an edit attaches a new one."""
+
+    method: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]]
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.tensors = {name: tensors[name].detach().float().cpu() for name in self.fields}
+        self.basis: Any = None  # what it was made from, for a later edit of the same sequence; not saved
+        self._placed: dict[torch.device, dict[str, Tensor]] = {}
+
+    def __call__(self, _module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Inputs (..., d_key), output (..., d_value); decided in float32, given out in the model's precision."""
+        at = output.device
+        if at not in self._placed:
+            self._placed = {at: {name: tensor.to(at) for name, tensor in self.tensors.items()}}
+        return self.changed(inputs[0], output, **self._placed[at])
+
+    def __deepcopy__(self, _memo: Any) -> Adapter:
+        return self  # immutable
+
+    @abstractmethod
+    def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
+        """The layer's output, replaced where this memory is in charge."""
+
+    @classmethod
+    @abstractmethod
+    def shapes(cls, d_key: int, d_value: int) -> dict[str, tuple[int, ...]]:
+        """Of each tensor but for its first dimension, the number of entries."""
+
+
+class Codebook(Adapter):
+    """GRACE (arXiv 2211.11031, section 3): a token whose input lies within a key's radius puts out that key's value.
+
+    keys (n, d_key), values (n, d_value), radii (n,).
+    """
+
+    method, fields = "GRACE", ("keys", "values", "radii")
+
+    def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
+        distances = torch.cdist(given.float(), tensors["keys"].expand(*given.shape[:-2], -1, -1))
+        nearest, which = distances.min(-1)
+        inside = nearest <= tensors["radii"][which]
+        return torch.where(inside[..., None], tensors["values"][which].to(output.dtype), output)
+
+    @classmethod
+    def shapes(cls, d_key: int, d_value: int) -> dict[str, tuple[int, ...]]:
+        return {"keys": (d_key,), "values": (d_value,), "radii": ()}
+
+
+class SideMemory(Adapter):
+    """WISE (arXiv 2405.14768, section 2.3): the side memory W' answers where |a (W' - W)| is above its threshold.
+
+    changes (n, d_value, d_key) are W' - W, one a shard; thresholds (n,). Of several, the one most active answers.
+    """
+
+    method, fields = "WISE", ("changes", "thresholds")
+
+    def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
+        moved = torch.einsum("...k,nvk->...nv", given.float(), tensors["changes"])
+        activity = moved.norm(dim=-1)
+        active, which = torch.where(activity > tensors["thresholds"], activity, 0).max(-1)
+        chosen = moved.gather(-2, which[..., None, None].expand(*which.shape, 1, moved.shape[-1])).squeeze(-2)
+        return torch.where((active > 0)[..., None], (output.float() + chosen).to(output.dtype), output)
+
+    @classmethod
+    def shapes(cls, d_key: int, d_value: int) -> dict[str, tuple[int, ...]]:
+        return {"changes": (d_value, d_key), "thresholds": ()}
+
+
+_KINDS: dict[str, type[Adapter]] = {kind.method: kind for kind in (Codebook, SideMemory)}
+
+
+def attached(model: torch.nn.Module) -> dict[str, Adapter]:
+    """The adapters that act in ``model``, by the name of their layer."""
+    return {
+        name: hook
+        for name, module in model.named_modules()
+        for hook in module._forward_hooks.values()
+        if isinstance(hook, Adapter)
+    }
+
+
+def attach(model: PreTrainedModel, name: str, adapter: Adapter) -> None:
+    """Let ``adapter`` act on the layer ``name`` from now on, in place of one that acted there."""
+    module = module_named(model, name)
+    detach(model, name)
+    module.register_forward_hook(adapter)  # type: ignore[arg-type]
+
+
+def detach(model: PreTrainedModel, name: str | None = None) -> None:
+    """Take off the adapter of one layer, or all: the model is bitwise what it was before they were attached."""
+    for module in model.modules() if name is None else [module_named(model, name)]:
+        for key, hook in list(module._forward_hooks.items()):
+            if isinstance(hook, Adapter):
+                del module._forward_hooks[key]
+
+
+def save_adapters(model: PreTrainedModel, folder: str | Path) -> Path | None:
+    """Write what acts beside the weights as ``unlearning_adapter.safetensors``, or nothing when nothing does."""
+    from safetensors.torch import save
+
+    found = attached(model)
+    if not found:
+        return None
+    tensors = {f"{name}/{field}": t.cpu().contiguous() for name, a in found.items() for field, t in a.tensors.items()}
+    methods = json.dumps({name: adapter.method for name, adapter in found.items()})
+    path = Path(folder) / ADAPTER_FILE
+    replace_file(path, save(tensors, metadata={"adapters": methods, "format": "pt"}))
+    return path
+
+
+def load_adapters(model: PreTrainedModel, path: str | Path) -> list[str]:
+    """Re-attach what :func:`save_adapters` wrote; the one call a saved GRACE or WISE needs.
+
+    Args:
+        path: the file, or the checkpoint folder that holds it.
+
+    Returns:
+        The names of the layers.
+
+    Raises:
+        DataError: not such a file, or one for another model. The model is unchanged then.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(path) / ADAPTER_FILE if Path(path).is_dir() else Path(path)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            methods = json.loads((opened.metadata() or {})["adapters"])
+            read = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        adapters = {str(name): _checked(model, str(name), str(method), read) for name, method in methods.items()}
+    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{file}: is not an unlearning adapter of this package: {error}") from None
+    except UnlearnError as error:
+        raise DataError(f"{file}: belongs to another model: {error}") from None
+    for name, adapter in adapters.items():
+        attach(model, name, adapter)
+    return list(adapters)
+
+
+def require_mergeable(model: torch.nn.Module) -> None:
+    """Raise UnlearnError when something acts beside the weights: they alone would not be the unlearned model."""
+    found = attached(model)
+    if found:
+        methods = ", ".join(sorted({adapter.method for adapter in found.values()}))
+        raise UnlearnError(
+            f"{methods} decides by its input whether it acts, so it cannot be merged into weights (nor into a GGUF "
+            f"file): keep {ADAPTER_FILE} beside the checkpoint and call load_adapters(model, folder) after loading"
+        )
+
+
+def _checked(model: PreTrainedModel, name: str, method: str, read: Mapping[str, Tensor]) -> Adapter:
+    kind = _KINDS[method]
+    weight = key_value_weight(module_named(model, name))
+    tensors = {field: read[f"{name}/{field}"] for field in kind.fields}
+    for field, shape in kind.shapes(weight.shape[1], weight.shape[0]).items():
+        found = tensors[field]
+        if tuple(found.shape[1:]) != shape or len(found) != len(tensors[kind.fields[0]]):
+            raise UnlearnError(f"{name}/{field} is {tuple(found.shape)}, expected (n, {', '.join(map(str, shape))})")
+        if not torch.isfinite(found).all():
+            raise UnlearnError(f"{name}/{field} is not finite")
+    return kind(**tensors)

@@ -1,0 +1,219 @@
+"""GRACE and WISE of our own: they leave the weights alone and attach a memory beside one layer (see ``adapters``).
+
+Both look at the subject's last token where a request names its subject, at the prompt's last token otherwise. There
+the value that makes the model refuse is found as in ROME; the two differ in which other inputs it answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from easyedit_unlearn.components import Stage
+from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach, attached, detach
+from easyedit_unlearn.editors.grace import deferral_radii
+from easyedit_unlearn.editors.lookup import Lookup, lookups
+from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.editors.paths import decoder_layers, edited_layer
+from easyedit_unlearn.editors.statistics import Corpus, token_windows
+from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+from easyedit_unlearn.editors.wise import MarginSettings, masked_least_squares, random_mask, sharpen, threshold
+from easyedit_unlearn.evaluation.inference import pad_id, pad_pairs
+from easyedit_unlearn.prompting import encode_pair
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_CORPUS_TOKENS = 4096
+_HUNDREDTH = 0.01
+
+
+@dataclass
+class _Found:
+    """What both need: keys (d_key, n) and outputs (d_value, n) of the layer, and the change of output that refuses."""
+
+    keys: Tensor
+    outputs: Tensor
+    changes: Tensor
+    labels: list[str]
+    edits: int
+
+
+class NativeMemory:
+    """The shared procedure; subclasses turn what was found into an adapter."""
+
+    def apply(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        """One memory for all requests of the call, added to what earlier calls in a sequence attached."""
+        name = edited_layer(hparams.inner_params)
+        standing = attached(model).get(name)
+        detach(model, name)  # values are sought on the bare layer; put back by the caller's guard if this fails
+        edits = [self._lookups(tokenizer, request, hparams) for request in requests]
+        found = self._find(model, name, edits, [str(r["target_new"]) for r in requests], hparams, pad_id(tokenizer), stage)
+        outside = _outside(model, tokenizer, name, requests, edits, retain)
+        attach(model, name, self.remember(model, tokenizer, found, outside, standing, hparams, stage))
+
+    def remember(
+        self, model: Any, tokenizer: Any, found: _Found, outside: Tensor, standing: Adapter | None, hparams: Any,
+        stage: Stage,
+    ) -> Adapter:  # fmt: skip
+        raise NotImplementedError
+
+    def _value_settings(self, hparams: Any) -> ValueSettings:
+        native = hparams.unlearn.native
+        return ValueSettings(native.value_steps, native.value_lr, 0.0, native.value_clamp)
+
+    def _lookups(self, tokenizer: Any, request: Mapping[str, Any], hparams: Any) -> list[Lookup]:
+        native = hparams.unlearn.native
+        token = native.fact_token if request.get("subject") else "last"
+        return lookups(tokenizer, request, token, native.contexts)
+
+    def _find(
+        self, model: Any, name: str, edits: list[list[Lookup]], targets: list[str], hparams: Any, pad: int, stage: Stage
+    ) -> _Found:
+        layers = decoder_layers(name)
+        settings = self._value_settings(hparams)
+        values = optimise_values(model, layers, edits, settings, pad_id=pad, stage=stage)
+        owner = [number for number, contexts in enumerate(edits) for _ in contexts]
+        flat = [lookup for contexts in edits for lookup in contexts]
+        rows, places = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
+        keys, outputs = _passing(model, name, [lookup.prompt for lookup in flat], pad)
+        _, hidden = _passing(model, layers[-1], [lookup.prompt for lookup in flat], pad)
+        # the layer's output is added to the residual stream, so a change of the stream is a change of the output
+        changes = values.T[owner] - hidden[rows, places]
+        return _Found(keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits))
+
+
+class NativeGRACE(NativeMemory):
+    """arXiv 2211.11031; ``n_iter``, ``edit_lr`` and ``eps`` are EasyEdit's keys."""
+
+    def _value_settings(self, hparams: Any) -> ValueSettings:
+        # no clamp: a value answers only within its ball
+        return ValueSettings(hparams.n_iter, hparams.edit_lr, 0.0, float("inf"))
+
+    def remember(
+        self, model: Any, tokenizer: Any, found: _Found, outside: Tensor, standing: Adapter | None, hparams: Any,
+        stage: Stage,
+    ) -> Adapter:  # fmt: skip
+        if isinstance(standing, Codebook):
+            found = _joined(standing.basis or _read_back(standing), found)
+        keys, values = found.keys.T, (found.outputs + found.changes).T
+        radii = deferral_radii(keys, found.labels, hparams.eps, outside)
+        if isinstance(standing, Codebook):  # an old ball never grows: its own retain set may have been another
+            old = standing.tensors["radii"].to(radii)
+            radii[: len(old)] = torch.minimum(radii[: len(old)], old)
+        codebook = Codebook(keys=keys, values=values, radii=radii)
+        codebook.basis = found
+        return codebook
+
+
+class NativeWISE(NativeMemory):
+    """arXiv 2405.14768, retrieving among shards of ``save_freq`` edits; the keys are EasyEdit's.
+
+    ``edit_lr`` is in hundredths of the layer's mean |W| a step, so that EasyEdit's own 1.0 fits every model.
+    """
+
+    def remember(
+        self, model: Any, tokenizer: Any, found: _Found, outside: Tensor, standing: Adapter | None, hparams: Any,
+        stage: Stage,
+    ) -> Adapter:  # fmt: skip
+        name = edited_layer(hparams.inner_params)
+        weight = key_value_weight(module_named(model, name))
+        changes, limits = ([], []) if standing is None else (list(standing.tensors[f]) for f in SideMemory.fields)
+        if standing is not None and standing.basis is not None and standing.basis.edits < (hparams.save_freq or 1e9):
+            found = _joined(standing.basis, found)  # the last shard is still open: it is solved anew for all it holds
+            changes, limits = changes[:-1], limits[:-1]
+        draw = torch.Generator().manual_seed(hparams.unlearn.seed)
+        masks = [random_mask(weight.shape, hparams.mask_ratio, draw) for _ in range(len(changes) + 1)]
+        mask = masks[-1].to(weight.device)  # one a shard, the same ones for the same seed
+        settings = MarginSettings(
+            hparams.n_iter, hparams.edit_lr * _HUNDREDTH * float(weight.detach().abs().mean()),
+            hparams.norm_constraint, hparams.alpha, hparams.beta, hparams.gamma,
+        )  # fmt: skip
+        text = _corpus_inputs(model, tokenizer, name, hparams)
+        covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
+        change = masked_least_squares(found.keys, found.changes, covariance, mask, 1.0)
+        advance = stage("training the side memory", settings.steps)
+        change = sharpen(change, mask, found.keys, found.changes, torch.cat([outside, text]), settings, advance)
+        limit = torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
+        memory = SideMemory(changes=torch.stack([*changes, change.cpu()]), thresholds=torch.stack([*limits, limit]))
+        memory.basis = found
+        return memory
+
+
+def _joined(old: _Found, new: _Found) -> _Found:
+    def together(field: str) -> Tensor:
+        added: Tensor = getattr(new, field)
+        return torch.cat([getattr(old, field).to(added.device), added], dim=1)
+
+    parts = [together(field) for field in ("keys", "outputs", "changes")]
+    return _Found(*parts, old.labels + new.labels, old.edits + new.edits)
+
+
+def _read_back(codebook: Codebook) -> _Found:
+    """A loaded codebook does not say what its values make the model say: each counts as saying something of its own."""
+    keys, values = codebook.tensors["keys"].T, codebook.tensors["values"].T
+    labels = [f"\x00{number}" for number in range(keys.shape[1])]
+    return _Found(keys, values, torch.zeros_like(values), labels, len(labels))
+
+
+def _second_moment(inputs: Tensor) -> Tensor:
+    return inputs.T @ inputs / max(len(inputs), 1)
+
+
+def _outside(
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    requests: Sequence[Mapping[str, Any]],
+    edits: Sequence[Sequence[Lookup]],
+    retain: Sequence[tuple[str, str]],
+) -> Tensor:
+    """Inputs that must be left alone, (tokens, d_key): of the retain set with its answers, of EasyEdit's
+    ``loc_prompt``, and of the forget prompts themselves before the edited token."""
+    texts = [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in retain]
+    texts += [(tokenizer(r["loc_prompt"]).input_ids, []) for r in requests if r.get("loc_prompt")]
+    texts += [(lookup.prompt[: lookup.position], []) for contexts in edits for lookup in contexts if lookup.position]
+    return _inputs(model, name, [prompt + answer for prompt, answer in texts], pad_id(tokenizer))
+
+
+def _corpus_inputs(model: Any, tokenizer: Any, name: str, hparams: Any) -> Tensor:
+    native = hparams.unlearn.native
+    corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), min(native.corpus_tokens, _CORPUS_TOKENS))
+    windows = [row.tolist() for batch in token_windows(tokenizer, corpus) for row in batch]
+    return _inputs(model, name, windows, pad_id(tokenizer))
+
+
+def _inputs(model: Any, name: str, texts: Sequence[list[int]], pad: int, batch_size: int = 16) -> Tensor:
+    """What the layer is given for every real token, (tokens, d_key)."""
+    parts = []
+    for start in range(0, len(texts), batch_size):
+        batch = texts[start : start + batch_size]
+        given, _ = _passing(model, name, batch, pad)
+        parts += [row[: len(text)] for row, text in zip(given, batch, strict=True)]
+    width = key_value_weight(module_named(model, name)).shape[1]
+    return torch.cat(parts) if parts else torch.empty(0, width, device=model.device)
+
+
+def _passing(model: Any, name: str, texts: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """The module's input and output for each text, (texts, length, d) in float32, padded on the right."""
+    seen: list[Tensor] = []
+    ids, _, mask = (t.to(model.device) for t in pad_pairs([(text, []) for text in texts], pad))
+    with (
+        evaluating(model),
+        watched(model, [name], lambda _n, given, out: seen.extend((given.float(), out.float()))) as run,
+    ):
+        run(input_ids=ids, attention_mask=mask)
+    return seen[0], seen[1]
