@@ -120,8 +120,7 @@ class Run:
         with undone_after(self.model, hparams, self.stage):
             with Measured() as cost:
                 editor = make_editor(mine)
-                retain = (self.selection.retain or None) if hparams.engine == "native" else None
-                requests, arguments = api.prepare(editor, self.selection.forget, retain)
+                requests, arguments = api.prepare(editor, self.selection.forget, self.selection.retain or None)
                 run_edits(editor, arguments, self.stage)
             after = self._evaluate(editor.model, hparams.alg_name)
             row = self._row(hparams.alg_name, host, hparams.engine, hparams.unlearn.seed, before, after)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from easyedit_unlearn.components import QueryMerger, TargetBuilder
 from easyedit_unlearn.errors import ConfigError, UnknownNameError, suggest
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.tasks.data import data_dir
 from easyedit_unlearn.tasks.splits import Source, make_source
 
 
@@ -21,7 +21,7 @@ class NativeOptions(BaseModel):
 
     Attributes:
         contexts: in how many system prompts an edit must hold, the chat template's own first.
-        corpus: a text file for the key statistics; by default the corpus in the data directory.
+        corpus: a text file for the key statistics, EasyEdit's own engine's too; by default the data directory's corpus.
         corpus_tokens: how many of its tokens to use.
         retain_weight: how much the mean key moment of the retain prompts counts against the corpus's.
         null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
@@ -46,8 +46,8 @@ class NativeOptions(BaseModel):
 
     def corpus_path(self, method: str) -> Path:
         """Raises ConfigError when no corpus is named anywhere."""
-        data = os.environ.get("EASYEDIT_UNLEARN_DATA")
-        if self.corpus is None and not data:
+        data = data_dir()
+        if self.corpus is None and data is None:
             raise ConfigError(
                 f"{method} needs text to know which keys it must not disturb: name a file, or set "
                 "EASYEDIT_UNLEARN_DATA to a data directory with corpus/wikitext2-valid.txt",

@@ -186,17 +186,17 @@ def _outside(
     texts = [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in retain]
     texts += [(tokenizer(r["loc_prompt"]).input_ids, []) for r in requests if r.get("loc_prompt")]
     texts += [(lookup.prompt[: lookup.position], []) for contexts in edits for lookup in contexts if lookup.position]
-    return _inputs(model, name, [prompt + answer for prompt, answer in texts], pad_id(tokenizer))
+    return inputs_of(model, name, [prompt + answer for prompt, answer in texts], pad_id(tokenizer))
 
 
 def _corpus_inputs(model: Any, tokenizer: Any, name: str, hparams: Any) -> Tensor:
     native = hparams.unlearn.native
     corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), min(native.corpus_tokens, _CORPUS_TOKENS))
     windows = [row.tolist() for batch in token_windows(tokenizer, corpus) for row in batch]
-    return _inputs(model, name, windows, pad_id(tokenizer))
+    return inputs_of(model, name, windows, pad_id(tokenizer))
 
 
-def _inputs(model: Any, name: str, texts: Sequence[list[int]], pad: int, batch_size: int = 16) -> Tensor:
+def inputs_of(model: Any, name: str, texts: Sequence[list[int]], pad: int, batch_size: int = 16) -> Tensor:
     """What the layer is given for every real token, (tokens, d_key)."""
     parts = []
     for start in range(0, len(texts), batch_size):

@@ -119,11 +119,12 @@ class NativeAlphaEdit(LocateThenEdit):
     """arXiv 2410.02355, equation 14."""
 
     def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.editors.solve import alphaedit_update, null_space
+        from easyedit_unlearn.editors.solve import alphaedit_update
+        from easyedit_unlearn.editors.statistics import cached_null_space
 
         dimensions = hparams.unlearn.native.null_space_dimensions
         threshold = None if dimensions else hparams.nullspace_threshold
-        projection = null_space(covariance, threshold=threshold, dimensions=dimensions)
+        projection = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
         previous = hparams.history.get(name)
         update = alphaedit_update(keys, residuals, projection, hparams.L2, previous)
         gram = keys @ keys.T

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.editors.solve import null_space
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.storage import cache_dir, new_directory
 
@@ -107,6 +108,22 @@ def cached_key_moments(
             with new_directory(paths[name]) as filling:
                 save_file({"moments": moments.cpu().contiguous()}, filling / "moments.safetensors")
     return {name: load_file(path / "moments.safetensors")["moments"].to(model.device) for name, path in paths.items()}
+
+
+def cached_null_space(
+    covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None, folder: Path | None = None
+) -> Tensor:
+    """:func:`solve.null_space`, kept under a name made of the covariance itself: minutes for wide layers."""
+    from safetensors.torch import load_file, save_file
+
+    given = covariance.detach().float().cpu().contiguous()
+    name = hashlib.sha256(f"{threshold}/{dimensions}/".encode() + given.numpy().tobytes()).hexdigest()[:32]
+    path = (folder or cache_dir() / "projections") / name
+    if not (path / "projection.safetensors").is_file():
+        with new_directory(path) as filling:
+            projection = null_space(given, threshold=threshold, dimensions=dimensions)
+            save_file({"projection": projection.contiguous()}, filling / "projection.safetensors")
+    return load_file(path / "projection.safetensors")["projection"].to(covariance)
 
 
 def fingerprint(model: PreTrainedModel) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,17 @@ import wrapt
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.locate import check_model_name, require_host
-from easyedit_unlearn.host.session import Session, active, host_module, on_right_device, session
+from easyedit_unlearn.host.memories import whole_generation
+from easyedit_unlearn.host.session import (
+    Session,
+    active,
+    host_module,
+    keep_globals,
+    on_right_device,
+    session,
+    take_up_globals,
+)
+from easyedit_unlearn.host.supply import adapt_statistics, supply
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
@@ -47,6 +58,9 @@ def adapt() -> None:
             wrapt.wrap_function_wrapper(editor_module, name, _QUIET[name])
     if hasattr(editor_module, "restore_after_edit"):
         wrapt.wrap_function_wrapper(editor_module, "restore_after_edit", _restore)
+    adapt_statistics()
+    with contextlib.suppress(ImportError):  # the release has no GRACE
+        wrapt.wrap_function_wrapper(host_module("models.grace.GRACE").GRACE, "generate", whole_generation)
     _register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
 
 
@@ -134,11 +148,14 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         _undone_or_kept(now, hparams, _persists(kwargs)),
     ):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
-        if retain is None and now.retain is None and hparams.engine == "native":
+        prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        if retain is None and now.retain is None and (hparams.engine == "native" or hparams.alg_name == "WISE"):
             # once for the whole call, on the model before it: EasyEdit calls the method once a request
-            prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
-            retain = retain_pairs(editor.model, editor.tok, hparams, [prompts] if isinstance(prompts, str) else prompts)
+            retain = retain_pairs(editor.model, editor.tok, hparams, prompts)
         now.retain = retain if retain is not None else now.retain
+        if wrapped.__name__ in ("edit", "batch_edit"):
+            supply(editor, now, kwargs, prompts)
         result = wrapped(*args, **kwargs)
         now.guard.check_finite()
         return result
@@ -158,14 +175,18 @@ def _undone_or_kept(now: Session, hparams: UnlearnHyperParams, persist: bool) ->
         yield
         return
     now.persist, history = persist, dict(hparams.history)
+    now.hparams = hparams
+    take_up_globals(history)
     try:
         yield
     except BaseException:
         hparams.history = history
         raise
     finally:
-        now.persist = None
-    if not persist:
+        now.persist = now.hparams = None
+    if persist:
+        keep_globals(hparams.history)
+    else:
         now.guard.restore_hooks()
         hparams.history = history
 

@@ -77,22 +77,37 @@ def undone_after(model: Any, hparams: UnlearnHyperParams, stage: Stage) -> Itera
             now.guard.restore()
 
 
-def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> list[dict[str, Any]]:
-    """Send all requests through ``BaseEditor`` so that every edit stays, and return EasyEdit's own metrics.
+def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> None:
+    """Send all requests through ``BaseEditor`` so that every edit stays; the edited model is ``editor.model`` then.
 
-    In one batch where the method takes one, else one after the other. The edited model is ``editor.model``.
+    In one batch where the method takes one, else one after the other. EasyEdit's own teacher-forced metrics are left
+    out: they are not asked for here, and would be timed with the edit.
     """
+    from easyedit_unlearn.host.memories import bare_model, take_over
+
     hparams: UnlearnHyperParams = editor.hparams
     count = len(requests["prompts"])
     batch = hparams.method.takes_batches(hparams.engine) and hparams.unlearn.mode != "sequential"
     if hasattr(hparams, "batch_size"):
         hparams.batch_size = count if batch else 1
     advance = stage(hparams.alg_name, count) if hparams.engine == "host" else None
-    with _silent(), _counted(editor, advance):
+    with _silent(), _counted(editor, advance), _unscored():
         call = editor.batch_edit if batch else editor.edit
-        metrics, edited, _ = call(**requests, sequential_edit=True, verbose=False)
-    editor.model = edited
-    return list(metrics)
+        _, edited, _ = call(**requests, sequential_edit=True, verbose=False)
+    editor.model = bare_model(edited)
+    if edited is not editor.model:
+        take_over(editor.model, editor.tok, hparams, requests, requests.get("retain"))
+
+
+@contextmanager
+def _unscored() -> Iterator[None]:
+    module = host_module("editors.editor")
+    score = module.compute_edit_quality
+    module.compute_edit_quality = lambda *_args, **_kwargs: {"locality": {}, "portability": {}}
+    try:
+        yield
+    finally:
+        module.compute_edit_quality = score
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,14 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("models.alphaedit.AlphaEdit_main", "COV_CACHE"): {},
     ("models.alphaedit.AlphaEdit_main", "P_loaded"): False,
     ("models.alphaedit.AlphaEdit_main", "cache_c_new"): False,
+    ("models.alphaedit.AlphaEdit_main", "P"): None,
+    ("models.alphaedit.AlphaEdit_main", "cache_c"): None,
+    ("models.wise.utils", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.wise.wise_main", "WISEload"): True,
+    ("models.wise.WISE", "edit_history"): [],
+    ("models.wise.WISE", "merge_group_edit_history"): [],
 }
+_SEQUENCE = "EasyEdit's globals"
 
 
 @dataclass
@@ -45,6 +53,8 @@ class Session:
     retain: Sequence[tuple[str, str]] | None = None
     stage: Stage = field(default=no_progress)
     persist: bool | None = None
+    hparams: Any = None
+    moments: dict[str, Any] = field(default_factory=dict)
 
 
 _active: ContextVar[Session | None] = ContextVar("easyedit_unlearn_session", default=None)
@@ -92,10 +102,22 @@ def _fresh_globals() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for (module_name, name), start in _GLOBALS.items():
             module = sys.modules.get(f"{PACKAGE}.{module_name}")
-            if module is not None and hasattr(module, name):
-                stack.callback(setattr, module, name, getattr(module, name))
-                setattr(module, name, dict(start) if isinstance(start, dict) else start)
+            if module is not None:
+                stack.callback(setattr, module, name, getattr(module, name, start))
+                setattr(module, name, copy(start))
         yield
+
+
+def keep_globals(history: dict[str, Any]) -> None:
+    """Note in an editor's history what EasyEdit remembers of a sequence."""
+    found = {key: sys.modules.get(f"{PACKAGE}.{key[0]}") for key in _GLOBALS}
+    history[_SEQUENCE] = {key: getattr(module, key[1]) for key, module in found.items() if module is not None}
+
+
+def take_up_globals(history: dict[str, Any]) -> None:
+    """Go on with the sequence that :func:`keep_globals` noted."""
+    for (module_name, name), value in history.get(_SEQUENCE, {}).items():
+        setattr(sys.modules[f"{PACKAGE}.{module_name}"], name, value)
 
 
 def host_module(name: str) -> Any:

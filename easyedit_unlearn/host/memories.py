@@ -1,0 +1,78 @@
+"""EasyEdit trains its GRACE and WISE well, but generates badly with them: GRACE edits position ``key_id`` of whatever it
+is given, so that each decoded token takes the place of the prompt's last; WISE decides once for a whole padded batch.
+
+After a run their memories are moved into our adapters, which decide token by token, and EasyEdit's wrappers are taken
+off. What was learned stays EasyEdit's; only who serves it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach
+from easyedit_unlearn.editors.memories import inputs_of
+from easyedit_unlearn.editors.paths import edited_layer
+from easyedit_unlearn.editors.wise import threshold
+from easyedit_unlearn.evaluation.inference import pad_id
+from easyedit_unlearn.prompting import encode_pair
+
+
+def bare_model(edited: Any) -> Any:
+    """The Hugging Face model inside EasyEdit's GRACE and WISE objects; any other model as it is."""
+    return edited.model if type(edited).__name__ in ("GRACE", "WISE") else edited
+
+
+def take_over(model: Any, tokenizer: Any, hparams: Any, arguments: Mapping[str, Any], retain: Any) -> None:
+    """Replace EasyEdit's wrapper in ``model`` by an adapter of ours with the same memory."""
+    name = edited_layer(hparams.inner_params)
+    parent, _, child = name.rpartition(".")
+    wrapper = model.get_submodule(name)
+    if type(wrapper).__name__ == "GRACEAdapter":
+        layer, adapter = wrapper.layer, _codebook(wrapper)
+    elif type(wrapper).__name__ == "WISEAdapter":
+        layer, adapter = wrapper.original_layer, None
+    else:
+        return
+    setattr(model.get_submodule(parent), child, layer)
+    if adapter is None:
+        adapter = _side_memory(wrapper, model, tokenizer, name, hparams, arguments, retain)
+    attach(model, name, adapter)
+
+
+def _codebook(wrapper: Any) -> Adapter:
+    return Codebook(keys=wrapper.keys, values=wrapper.values, radii=wrapper.epsilons.reshape(-1))
+
+
+def _side_memory(
+    wrapper: Any, model: Any, tokenizer: Any, name: str, hparams: Any, arguments: Mapping[str, Any], retain: Any
+) -> Adapter:
+    """EasyEdit's thresholds are means over padded sequences; ours are of tokens, so they are taken anew: by the tokens
+    that say the target against those of the neighbours that EasyEdit trained against."""
+    original = wrapper.original_layer.weight.detach()
+    memories = [w.detach() for w in wrapper.memory_weight]
+    if not torch.equal(wrapper.new_weight, original):
+        memories.append(wrapper.new_weight.detach())
+    transposed = type(wrapper.original_layer).__name__ == "Conv1D"
+    changes = [(w - original).T if transposed else w - original for w in memories]
+    pad, device = pad_id(tokenizer), original.device
+    pairs = [
+        encode_pair(tokenizer, prompt, f" {target}")
+        for prompt, target in zip(arguments["prompts"], arguments["target_new"], strict=True)
+    ]
+    saying = [inputs_of(model, name, [prompt + target], pad)[len(prompt) - 1 :] for prompt, target in pairs]
+    around = [tokenizer(prompt).input_ids for prompt, _ in retain or ()]
+    outside = inputs_of(model, name, around, pad)
+    keys = torch.cat(saying).T
+    limits = [threshold(change.float().to(device), keys, outside, hparams.act_ratio) for change in changes]
+    return SideMemory(changes=torch.stack(changes), thresholds=torch.tensor(limits))
+
+
+def whole_generation(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """EasyEdit compares what GRACE generates with the target token by token: the two must be of one length, so the end
+    token may not cut it short."""
+    if "max_new_tokens" in kwargs:
+        kwargs.setdefault("min_new_tokens", kwargs["max_new_tokens"])
+    return wrapped(*args, **kwargs)
