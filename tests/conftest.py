@@ -110,6 +110,21 @@ def gpt2():
 
 
 @pytest.fixture
+def qwen2():
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = Qwen2Config(
+            vocab_size=261, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=1,
+            bos_token_id=None, pad_token_id=1,
+        )  # fmt: skip
+        return Qwen2ForCausalLM(config).eval(), tiny_tokenizer()
+
+
+@pytest.fixture
 def facts_file(tmp_path) -> Path:
     """Six invented facts that the taught model knows."""
     path = tmp_path / "invented.jsonl"

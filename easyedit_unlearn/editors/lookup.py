@@ -37,6 +37,12 @@ def lookups(
     ]
 
 
+def essence_lookup(tokenizer: PreTrainedTokenizerBase, subject: str) -> Lookup:
+    """"{subject} is a", by which ROME keeps what a subject is (arXiv 2202.05262, section 3.1)."""
+    prompt = f"{subject} is a"
+    return Lookup(list(tokenizer(prompt).input_ids), [], position_of(tokenizer, prompt, subject, "subject_last"))
+
+
 def position_of(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str | None, fact_token: str) -> int:
     """The token index that ``fact_token`` (EasyEdit's key) names: by character offsets, so merges cannot shift it.
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.components import Stage
-from easyedit_unlearn.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -39,22 +38,23 @@ class LocateThenEdit:
         """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3)."""
         import torch
 
-        from easyedit_unlearn.editors.lookup import lookups
+        from easyedit_unlearn.editors.lookup import essence_lookup, lookups
         from easyedit_unlearn.editors.modules import key_value_weight, module_named
         from easyedit_unlearn.editors.values import ValueSettings, optimise_values
         from easyedit_unlearn.evaluation.inference import pad_id
 
-        if hparams.kl_factor:
-            raise ConfigError("the native engine has no KL term; set it to 0", key="kl_factor", value=hparams.kl_factor)
         layers = sorted(hparams.layers)
         settings = ValueSettings(
-            hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor
+            hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor, hparams.kl_factor
         )
         edits = [lookups(tokenizer, r, hparams.fact_token, hparams.unlearn.native.contexts) for r in requests]
         pad = pad_id(tokenizer)
         moments = self._moments(model, tokenizer, hparams, stage) if self.needs_statistics(hparams) else {}
         through = [hparams.layer_module_tmp.format(i) for i in range(layers[-1] + 1)]
-        values = optimise_values(model, through, edits, settings, pad_id=pad, stage=stage)
+        essence = [essence_lookup(tokenizer, r["subject"]) for r in requests if r.get("subject")]
+        values = optimise_values(
+            model, through, edits, settings, pad_id=pad, stage=stage, essence=essence, norm_of=self.norm_of(hparams)
+        )
         advance = stage("writing layers", len(layers))
         for number, layer in enumerate(layers):
             name = hparams.rewrite_module_tmp.format(layer)
@@ -68,6 +68,10 @@ class LocateThenEdit:
             with torch.no_grad():
                 weight += update.to(weight.dtype)
             advance(1)
+
+    def norm_of(self, hparams: Any) -> str | None:
+        """The module whose output's norm bounds the change of value; the decoder layer without one."""
+        return None
 
     def solve(
         self, name: str, keys: torch.Tensor, residuals: torch.Tensor, covariance: torch.Tensor | None, hparams: Any
@@ -100,10 +104,16 @@ class NativeROME(LocateThenEdit):
     def needs_statistics(self, hparams: Any) -> bool:
         return bool(hparams.mom2_adjustment)
 
+    def norm_of(self, hparams: Any) -> str | None:
+        return str(hparams.mlp_module_tmp.format(max(hparams.layers)))
+
     def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import rome_update
 
-        return sum(rome_update(k, r, covariance) for k, r in zip(keys.T, residuals.T, strict=True))
+        # float64: covariances of neighbouring activations are all but singular
+        covariance = None if covariance is None else covariance.double()
+        pairs = zip(keys.double().T, residuals.double().T, strict=True)
+        return sum(rome_update(key, residual, covariance) for key, residual in pairs).float()
 
 
 class NativeMEMIT(LocateThenEdit):
@@ -112,7 +122,9 @@ class NativeMEMIT(LocateThenEdit):
     def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import memit_update
 
-        return memit_update(keys, residuals, covariance, hparams.mom2_update_weight)
+        return memit_update(
+            keys.double(), residuals.double(), covariance.double(), hparams.mom2_update_weight
+        ).float()
 
 
 class NativeAlphaEdit(LocateThenEdit):

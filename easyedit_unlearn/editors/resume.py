@@ -16,7 +16,7 @@ from torch import Tensor
 
 from easyedit_unlearn.editors.lookup import Lookup
 from easyedit_unlearn.editors.modules import hidden_of, module_named, with_hidden
-from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits, answer_nll
+from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,7 +27,7 @@ class Resume:
 
     Attributes:
         base: the layer's real output, (rows, length, d_model); column 0 is the edited token of every row.
-        hidden: what the later layers are given in its place; set it before :meth:`nll`.
+        hidden: what the later layers are given in its place; set it before :meth:`logits`.
     """
 
     def __init__(self, model: PreTrainedModel, rows: Sequence[Lookup], pad_id: int) -> None:
@@ -50,25 +50,23 @@ class Resume:
         layers = output.past_key_values.layers
         self._past = [(layer.keys[:, :, :cut], layer.values[:, :, :cut]) for layer in layers]
 
-    def nll(self) -> tuple[Tensor, Tensor]:
-        """The targets' summed cross-entropy and token count, (rows,) each, given ``hidden``."""
+    def logits(self, *, edited: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits and labels given ``hidden``, as ``answer_nll`` takes them, of the span that holds the targets.
+
+        Args:
+            edited: have the span begin at the edited token, column 0.
+        """
         from transformers import DynamicCache
 
         cut = self._before
         past = DynamicCache()
         for number, (keys, values) in enumerate(self._past if cut else []):
             past.update(keys, values, number)
-        return answer_nll(
-            *answer_logits(
-                self._model,
-                self._ids[:, cut:],
-                self._labels[:, cut:],
-                self._mask,
-                position_ids=self._positions[:, cut:],
-                past_key_values=past,
-                use_cache=True,
-            )
-        )
+        ids, labels, positions = (t[:, cut:] for t in (self._ids, self._labels, self._positions))
+        further = {"position_ids": positions, "past_key_values": past, "use_cache": True}
+        if edited:
+            return self._model(input_ids=ids, attention_mask=self._mask, **further).logits, labels
+        return answer_logits(self._model, ids, labels, self._mask, **further)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from easyedit_unlearn.host.session import (
     session,
     take_up_globals,
 )
-from easyedit_unlearn.host.supply import adapt_statistics, supply
+from easyedit_unlearn.host.supply import adapt_statistics, supply, untie
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
@@ -123,6 +123,7 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
     tokenizer = _tokenizer_for_host(tokenizer, hparams.method)
     hparams.device = model.device.index or 0 if model.device.type == "cuda" else "cpu"
     hparams.model_name = (model, tokenizer)
+    untie(hparams, model)
     with session(model, hparams.unlearn.seed), on_right_device(hparams.device):
         wrapped(hparams)
     editor.model_name = hparams.model_name = name

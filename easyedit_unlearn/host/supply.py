@@ -67,6 +67,16 @@ def supply(editor: Any, now: Session, kwargs: dict[str, Any], prompts: Sequence[
         _supply_projection(editor, now)
 
 
+def untie(hparams: Any, model: Any) -> None:
+    """EasyEdit's MEMIT and AlphaEdit look the output weight up by name; tied to the input's, it has only that one's."""
+    named = getattr(hparams, "lm_head_module", None)
+    embedding = model.get_input_embeddings()
+    if hparams.engine == "host" and named and getattr(model.config, "tie_word_embeddings", False):
+        names = {name for name, _ in model.named_parameters()}
+        if f"{named}.weight" not in names:
+            hparams.lm_head_module = next(name for name, module in model.named_modules() if module is embedding)
+
+
 def _supply_projection(editor: Any, now: Session) -> None:
     """AlphaEdit's P and its memory of earlier keys are module globals; ``P_loc`` only says that P exists."""
     import torch
