@@ -20,8 +20,6 @@ _PACKAGES = ("easyedit-unlearn", "torch", "transformers", "accelerate", "numpy")
 # EasyEdit's own faults that this version of the plugin does not mend, so that nobody looks for them elsewhere.
 _TROUBLE = {
     ("release", "MEMIT"): "does not run under transformers 5",
-    ("main", "GRACE"): "EasyEdit's own evaluation of it crashes",
-    ("main", "WISE"): "needs loc_prompts= in the call",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +11,6 @@ from easyedit_unlearn.components import QueryMerger, TargetBuilder
 from easyedit_unlearn.errors import ConfigError, UnknownNameError, suggest
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.prompting import PromptStyle
-from easyedit_unlearn.tasks.data import data_dir
 from easyedit_unlearn.tasks.splits import Source, make_source
 
 
@@ -21,7 +19,8 @@ class NativeOptions(BaseModel):
 
     Attributes:
         contexts: in how many system prompts an edit must hold, the chat template's own first.
-        corpus: a text file for the key statistics, EasyEdit's own engine's too; by default the data directory's corpus.
+        corpus: text for the key statistics, EasyEdit's own engine's too: a file, ``retain`` for the retain set, or
+            ``hub:NAME[:CONFIG]`` for the train split of a Hub data set; by default the data directory's corpus.
         corpus_tokens: how many of its tokens to use.
         retain_weight: how much the mean key moment of the retain prompts counts against the corpus's.
         null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
@@ -35,7 +34,7 @@ class NativeOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     contexts: int = Field(default=2, ge=1, le=3)
-    corpus: Path | None = None
+    corpus: str | None = Field(default=None, min_length=1)
     corpus_tokens: int = Field(default=65_536, ge=1)
     retain_weight: float = Field(default=3.0, ge=0)
     null_space_dimensions: int | None = Field(default=None, ge=1)
@@ -43,17 +42,6 @@ class NativeOptions(BaseModel):
     value_steps: int = Field(default=22, ge=1)
     value_lr: float = Field(default=0.5, gt=0)
     value_clamp: float = Field(default=3.0, gt=0)
-
-    def corpus_path(self, method: str) -> Path:
-        """Raises ConfigError when no corpus is named anywhere."""
-        data = data_dir()
-        if self.corpus is None and data is None:
-            raise ConfigError(
-                f"{method} needs text to know which keys it must not disturb: name a file, or set "
-                "EASYEDIT_UNLEARN_DATA to a data directory with corpus/wikitext2-valid.txt",
-                key="unlearn.native.corpus",
-            )
-        return self.corpus or Path(str(data)) / "corpus" / "wikitext2-valid.txt"
 
 
 class _Block(BaseModel):

@@ -111,7 +111,7 @@ def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):
 @pytest.mark.parametrize("kl_factor", [0.0, 0.5])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 def test_values_are_those_of_the_plain_procedure(family, kl_factor, request):
-    """Skipping what lies before in layers and in text, and all edits in one batch, must not change what is optimised."""
+    """Skipping what lies before in layers and text, and all edits in one batch, must not change what is optimised."""
     model, tokenizer = request.getfixturevalue(family)
     names = ["transformer.h.0"] if family == "gpt2" else ["model.layers.0"]
     edits = [[Lookup(*encode_pair(tokenizer, q, " no"), len(q) // 2)] for q in ("Who is it?", "Where was she then?")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("default")]
@@ -10,8 +12,9 @@ torch = pytest.importorskip("torch")
 from conftest import FACTS, copied_weights  # noqa: E402
 from test_native_editors import EXTRA, corpus, editor_for  # noqa: E402, F401
 
+from easyedit_unlearn.editors.corpus import Corpus  # noqa: E402
 from easyedit_unlearn.editors.lookup import Lookup, position_of  # noqa: E402
-from easyedit_unlearn.editors.statistics import Corpus, key_moments  # noqa: E402
+from easyedit_unlearn.editors.statistics import key_moments  # noqa: E402
 from easyedit_unlearn.host.locate import find_host  # noqa: E402
 
 EDITED = "model.layers.0.mlp.down_proj"
@@ -41,7 +44,7 @@ def test_the_update_is_the_main_branchs(alg_name, on_main, editor_for, taught, m
         **{**vars(hparams.unlearn), "native": hparams.unlearn.native.model_copy(update={"null_space_dimensions": None})}
     )
     native = hparams.unlearn.native
-    moments = key_moments(model, tokenizer, [EDITED], Corpus.from_file(native.corpus, native.corpus_tokens))
+    moments = key_moments(model, tokenizer, [EDITED], Corpus.from_file(Path(native.corpus), native.corpus_tokens))
     # EasyEdit inverts in float32: the comparison must not be one of roundings
     moments[EDITED] += 0.01 * moments[EDITED].diagonal().mean() * torch.eye(len(moments[EDITED]))
     monkeypatch.setattr("easyedit_unlearn.editors.native.LocateThenEdit._moments", lambda *_: moments)
@@ -86,5 +89,6 @@ def main_update(alg_name, model, tokenizer, request, hparams, moments, monkeypat
         hparams.P_loc = str(module.__file__)
     tokenizer.padding_side = "right"
     before = model.get_submodule(EDITED).weight.detach().clone()
-    getattr(module, function)(model, tokenizer, [request | {"target_new": request["target_new"].strip()}], hparams, return_orig_weights=True)
+    request = request | {"target_new": request["target_new"].strip()}
+    getattr(module, function)(model, tokenizer, [request], hparams, return_orig_weights=True)
     return model.get_submodule(EDITED).weight.detach() - before

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-
 class Adapter(ABC):
     """A forward hook of one linear layer, made of tensors. Never changed once attached: an edit attaches a new one."""
 

@@ -38,7 +38,7 @@ def lookups(
 
 
 def essence_lookup(tokenizer: PreTrainedTokenizerBase, subject: str) -> Lookup:
-    """"{subject} is a", by which ROME keeps what a subject is (arXiv 2202.05262, section 3.1)."""
+    """ "{subject} is a", by which ROME keeps what a subject is (arXiv 2202.05262, section 3.1)."""
     prompt = f"{subject} is a"
     return Lookup(list(tokenizer(prompt).input_ids), [], position_of(tokenizer, prompt, subject, "subject_last"))
 

@@ -15,13 +15,15 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach, attached, detach
+from easyedit_unlearn.editors.corpus import corpus_of, has_corpus
 from easyedit_unlearn.editors.grace import deferral_radii
 from easyedit_unlearn.editors.lookup import Lookup, lookups
 from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
 from easyedit_unlearn.editors.paths import decoder_layers, edited_layer
-from easyedit_unlearn.editors.statistics import Corpus, token_windows
+from easyedit_unlearn.editors.statistics import token_windows
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.editors.wise import MarginSettings, masked_least_squares, random_mask, sharpen, threshold
+from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.evaluation.inference import pad_id, pad_pairs
 from easyedit_unlearn.prompting import encode_pair
 
@@ -61,7 +63,9 @@ class NativeMemory:
         standing = attached(model).get(name)
         detach(model, name)  # values are sought on the bare layer; put back by the caller's guard if this fails
         edits = [self._lookups(tokenizer, request, hparams) for request in requests]
-        found = self._find(model, name, edits, [str(r["target_new"]) for r in requests], hparams, pad_id(tokenizer), stage)
+        found = self._find(
+            model, name, edits, [str(r["target_new"]) for r in requests], hparams, pad_id(tokenizer), stage
+        )
         outside = _outside(model, tokenizer, name, requests, edits, retain)
         attach(model, name, self.remember(model, tokenizer, found, outside, standing, hparams, stage))
 
@@ -91,7 +95,12 @@ class NativeMemory:
         rows, places = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
         keys, outputs = _passing(model, name, [lookup.prompt for lookup in flat], pad)
         _, hidden = _passing(model, layers[-1], [lookup.prompt for lookup in flat], pad)
-        # the layer's output is added to the residual stream, so a change of the stream is a change of the output
+        if outputs.shape[-1] != hidden.shape[-1]:
+            raise ConfigError(
+                "our own GRACE and WISE need the projection whose output joins the residual stream, such as "
+                "mlp.down_proj, mlp.c_proj or mlp.fc_out", key="inner_params", value=hparams.inner_params,
+            )  # fmt: skip
+        # it is added there, so a change of the stream is a change of this output
         changes = values.T[owner] - hidden[rows, places]
         return _Found(keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits))
 
@@ -143,6 +152,8 @@ class NativeWISE(NativeMemory):
             hparams.norm_constraint, hparams.alpha, hparams.beta, hparams.gamma,
         )  # fmt: skip
         text = _corpus_inputs(model, tokenizer, name, hparams)
+        if not len(text) and not len(outside):
+            raise ConfigError("WISE needs a retain set, or text: unlearn.native.corpus", key="unlearn.retain")
         covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
         change = masked_least_squares(found.keys, found.changes, covariance, mask, 1.0)
         advance = stage("training the side memory", settings.steps)
@@ -158,8 +169,8 @@ def _joined(old: _Found, new: _Found) -> _Found:
         added: Tensor = getattr(new, field)
         return torch.cat([getattr(old, field).to(added.device), added], dim=1)
 
-    parts = [together(field) for field in ("keys", "outputs", "changes")]
-    return _Found(*parts, old.labels + new.labels, old.edits + new.edits)
+    keys, outputs, changes = (together(field) for field in ("keys", "outputs", "changes"))
+    return _Found(keys, outputs, changes, old.labels + new.labels, old.edits + new.edits)
 
 
 def _read_back(codebook: Codebook) -> _Found:
@@ -190,8 +201,11 @@ def _outside(
 
 
 def _corpus_inputs(model: Any, tokenizer: Any, name: str, hparams: Any) -> Tensor:
+    """A few thousand tokens of plain text, where any is named; the retain set alone otherwise."""
     native = hparams.unlearn.native
-    corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), min(native.corpus_tokens, _CORPUS_TOKENS))
+    if not has_corpus(native) or native.corpus == "retain":
+        return inputs_of(model, name, [], pad_id(tokenizer))
+    corpus = corpus_of(native.model_copy(update={"corpus_tokens": _CORPUS_TOKENS}), hparams.alg_name)
     windows = [row.tolist() for batch in token_windows(tokenizer, corpus) for row in batch]
     return inputs_of(model, name, windows, pad_id(tokenizer))
 

@@ -49,7 +49,7 @@ class LocateThenEdit:
         )
         edits = [lookups(tokenizer, r, hparams.fact_token, hparams.unlearn.native.contexts) for r in requests]
         pad = pad_id(tokenizer)
-        moments = self._moments(model, tokenizer, hparams, stage) if self.needs_statistics(hparams) else {}
+        moments = self._moments(model, tokenizer, hparams, retain, stage) if self.needs_statistics(hparams) else {}
         through = [hparams.layer_module_tmp.format(i) for i in range(layers[-1] + 1)]
         essence = [essence_lookup(tokenizer, r["subject"]) for r in requests if r.get("subject")]
         values = optimise_values(
@@ -79,17 +79,18 @@ class LocateThenEdit:
         """The update (d_value, d_key) of layer ``name`` for keys (d_key, n) and residuals (d_value, n)."""
         raise NotImplementedError
 
-    def _moments(self, model: Any, tokenizer: Any, hparams: Any, stage: Stage) -> dict[str, torch.Tensor]:
-        from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments
+    def _moments(self, model: Any, tokenizer: Any, hparams: Any, retain: Any, stage: Stage) -> dict[str, torch.Tensor]:
+        from easyedit_unlearn.editors.corpus import corpus_of
+        from easyedit_unlearn.editors.statistics import cached_key_moments
 
-        native = hparams.unlearn.native
-        corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), native.corpus_tokens)
+        corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, retain)
         names = [hparams.rewrite_module_tmp.format(layer) for layer in sorted(hparams.layers)]
         return cached_key_moments(model, tokenizer, names, corpus, stage=stage)
 
     def _retain_term(self, model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any) -> Any:
         """retain_weight times the mean outer product of the retain texts' keys: what the retain facts look up."""
-        from easyedit_unlearn.editors.statistics import Corpus, key_moments
+        from easyedit_unlearn.editors.corpus import Corpus
+        from easyedit_unlearn.editors.statistics import key_moments
 
         weight = hparams.unlearn.native.retain_weight
         if not retain or not weight:
@@ -113,7 +114,8 @@ class NativeROME(LocateThenEdit):
         # float64: covariances of neighbouring activations are all but singular
         covariance = None if covariance is None else covariance.double()
         pairs = zip(keys.double().T, residuals.double().T, strict=True)
-        return sum(rome_update(key, residual, covariance) for key, residual in pairs).float()
+        updates = [rome_update(key, residual, covariance) for key, residual in pairs]
+        return sum(updates[1:], updates[0]).float()
 
 
 class NativeMEMIT(LocateThenEdit):
@@ -122,9 +124,7 @@ class NativeMEMIT(LocateThenEdit):
     def solve(self, name: str, keys: Any, residuals: Any, covariance: Any, hparams: Any) -> Any:
         from easyedit_unlearn.editors.solve import memit_update
 
-        return memit_update(
-            keys.double(), residuals.double(), covariance.double(), hparams.mom2_update_weight
-        ).float()
+        return memit_update(keys.double(), residuals.double(), covariance.double(), hparams.mom2_update_weight).float()
 
 
 class NativeAlphaEdit(LocateThenEdit):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.editors.corpus import Corpus
 from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
 from easyedit_unlearn.editors.solve import null_space
 from easyedit_unlearn.errors import DataError
@@ -25,32 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _WINDOW, _BATCH = 256, 4
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Texts for statistics, and how many of their tokens to use."""
-
-    texts: Sequence[str]
-    max_tokens: int = 65_536
-
-    @classmethod
-    def from_file(cls, path: Path, max_tokens: int = 65_536) -> Corpus:
-        """Paragraphs of a UTF-8 text file. Raises DataError when it cannot be read or is empty."""
-        try:
-            texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as text for statistics: {error}") from None
-        if not texts:
-            raise DataError(f"{path}: holds no text for statistics")
-        return cls(texts, max_tokens)
-
-    def digest(self) -> str:
-        """Of the texts themselves, not of where they came from."""
-        sha = hashlib.sha256(str(self.max_tokens).encode())
-        for text in self.texts:
-            sha.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
-        return sha.hexdigest()
 
 
 def key_moments(

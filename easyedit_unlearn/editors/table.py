@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _About:
-    """``host`` names EasyEdit's dataclass for the hparams; ``native`` our class, by module and name, and its dataclass."""
+    """``host`` names EasyEdit's dataclass for the hparams; ``native`` our class (module:name) and its dataclass."""
 
     host: str
     summary: str

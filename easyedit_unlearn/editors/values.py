@@ -1,14 +1,14 @@
 """v*: what a layer must put out at the lookup position so that the model says the target (ROME, arXiv 2202.05262, 3.1).
 
-All edits are optimised in one batch. What lies before the edited token, in layers or in text, is computed once, and the
-vocabulary only over the targets.
+Edits are optimised in batches, independent of one another. What lies before the edited token, in layers or in text, is
+computed once, and the vocabulary only over the targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.editors.lookup import Lookup
 from easyedit_unlearn.editors.modules import evaluating, watched
-from easyedit_unlearn.editors.resume import resumed
+from easyedit_unlearn.editors.resume import Resume, resumed
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.evaluation.inference import answer_nll, pad_pairs
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GOOD_ENOUGH = 0.05
 """Nats per target token: an edit below it is done (EasyEdit's own bound)."""
+ROWS = 16
+"""Contexts optimised together."""
 
 
 @dataclass(frozen=True)
@@ -70,43 +72,91 @@ def optimise_values(
     Raises:
         DivergenceError: the loss is not finite. The model is unchanged in every case.
     """
-    kept = list(essence) if settings.kl_factor else []
-    rows = [lookup for contexts in edits for lookup in contexts]
-    device, texts = model.device, len(rows)
-    owner = torch.tensor([n for n, contexts in enumerate(edits) for _ in contexts] + list(range(len(kept))), device=device)
-    share = torch.tensor([1 / len(contexts) for contexts in edits for _ in contexts], device=device)
-    first = torch.tensor([[n for n, o in enumerate(owner.tolist()) if o == edit][0] for edit in range(len(edits))])
-    advance = stage("optimising refusal values", settings.steps)
+    if settings.kl_factor and len(essence) != len(edits):
+        raise ValueError(f"kl_factor needs one essence an edit, got {len(essence)} for {len(edits)}")
+    groups = list(_groups(edits))
+    advance = stage("optimising refusal values", settings.steps * len(groups))
+    found = []
     with evaluating(model):
-        norms = _norms(model, norm_of or layers[-1], [rows[i] for i in first], pad_id)
-        with resumed(model, layers, [*rows, *kept], pad_id) as resume:
-            start = resume.base[:, 0]
-            delta = torch.zeros_like(start[first.to(device)], dtype=torch.float32, requires_grad=True)
-            optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
-            before: Tensor | None = None
-            for step in range(settings.steps):
-                with torch.enable_grad():
-                    edited = start + delta[owner].to(start.dtype)
-                    resume.hidden = torch.cat([edited[:, None], resume.base[:, 1:]], dim=1)
-                    logits, labels = resume.logits(edited=bool(kept))
-                    total, count = answer_nll(logits[:texts], labels[:texts])
-                    nll = total.new_zeros(len(edits)).index_add(0, owner[:texts], share * total / count.clamp(min=1))
-                    loss = nll + settings.weight_decay * delta.norm(dim=1) / norms**2
-                    if kept:
-                        now = logits[texts:, 0].float().log_softmax(-1)
-                        before = now.detach() if before is None else before
-                        loss = loss + settings.kl_factor * (now.exp() * (now - before)).sum(-1)
-                    whole = loss.sum()  # the edits are independent: each delta sees its own loss alone
-                if not torch.isfinite(loss).all():
-                    raise DivergenceError("the value optimisation is not finite; lower v_lr. The model is as it was")
-                advance(1)
-                if step == settings.steps - 1 or bool((loss < GOOD_ENOUGH).all()):
-                    break
-                delta.grad = torch.autograd.grad(whole, delta)[0]
-                optimiser.step()
-                with torch.no_grad():
-                    delta *= (settings.clamp * norms / delta.norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None]
-            return (start[first.to(device)].float() + delta.detach()).T
+        for chosen in groups:
+            kept = [essence[i] for i in chosen] if settings.kl_factor else []
+            batch = _Batch([edits[i] for i in chosen], kept, model.device)
+            norms = _norms(model, norm_of or layers[-1], [edits[i][0] for i in chosen], pad_id)
+            with resumed(model, layers, [*batch.rows, *kept], pad_id) as resume:
+                found.append(_optimise(resume, batch, norms, settings, advance))
+    values = torch.cat(found)
+    return values[torch.argsort(torch.tensor([i for chosen in groups for i in chosen]))].T
+
+
+class _Batch:
+    """Some edits with all their contexts, and which edit each row belongs to; "... is a" comes after them."""
+
+    def __init__(self, edits: Sequence[Sequence[Lookup]], kept: Sequence[Lookup], device: Any) -> None:
+        self.rows = [lookup for contexts in edits for lookup in contexts]
+        self.edits, self.kept = len(edits), len(kept)
+        owner = [n for n, contexts in enumerate(edits) for _ in contexts]
+        self.first = torch.tensor([owner.index(edit) for edit in range(len(edits))], device=device)
+        self.owner = torch.tensor(owner + list(range(len(kept))), device=device)
+        self.share = torch.tensor([1 / len(contexts) for contexts in edits for _ in contexts], device=device)
+
+    def nll(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over an edit's contexts of the mean over the target's tokens, (edits,)."""
+        texts = len(self.rows)
+        total, count = answer_nll(logits[:texts], labels[:texts])
+        shares = self.share * total / count.clamp(min=1)
+        return shares.new_zeros(self.edits).index_add(0, self.owner[:texts], shares)
+
+    def essence(self, logits: Tensor) -> Tensor:
+        """Log-probabilities at the subject in "... is a", (edits, vocabulary)."""
+        return logits[len(self.rows) :, 0].float().log_softmax(-1)
+
+
+def _optimise(
+    resume: Resume, batch: _Batch, norms: Tensor, settings: ValueSettings, advance: Callable[[int], None]
+) -> Tensor:
+    """z of one batch, (edits, d_model)."""
+    start = resume.base[:, 0]
+    initial = start[batch.first].float()
+    delta = torch.zeros_like(initial, requires_grad=True)
+    optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
+    before: Tensor | None = None
+    for step in range(settings.steps):
+        with torch.enable_grad():
+            edited = start + delta[batch.owner].to(start.dtype)
+            resume.hidden = torch.cat([edited[:, None], resume.base[:, 1:]], dim=1)
+            logits, labels = resume.logits(edited=bool(batch.kept))
+            loss = batch.nll(logits, labels) + settings.weight_decay * delta.norm(dim=1) / norms**2
+            if batch.kept:
+                now = batch.essence(logits)
+                before = now.detach() if before is None else before
+                loss = loss + settings.kl_factor * (now.exp() * (now - before)).sum(-1)
+            whole = loss.sum()  # the edits are independent: each delta sees its own loss alone
+        if not torch.isfinite(loss).all():
+            raise DivergenceError("the value optimisation is not finite; lower v_lr. The model is as it was")
+        if step == settings.steps - 1 or bool((loss < GOOD_ENOUGH).all()):
+            advance(settings.steps - step)
+            break
+        advance(1)
+        delta.grad = torch.autograd.grad(whole, delta)[0]
+        optimiser.step()
+        with torch.no_grad():
+            delta *= (settings.clamp * norms / delta.norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None]
+    return initial + delta.detach()
+
+
+def _groups(edits: Sequence[Sequence[Lookup]]) -> Iterator[list[int]]:
+    """Numbers of edits of like length, so many that their contexts fill a batch: memory does not grow with the set."""
+    order = sorted(range(len(edits)), key=lambda i: -max(len(row.prompt) + len(row.target) for row in edits[i]))
+    group: list[int] = []
+    rows = 0
+    for number in order:
+        if group and rows + len(edits[number]) > ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(number)
+        rows += len(edits[number])
+    if group:
+        yield group
 
 
 def _norms(model: PreTrainedModel, name: str, rows: Sequence[Lookup], pad_id: int) -> Tensor:

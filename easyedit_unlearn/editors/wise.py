@@ -46,6 +46,9 @@ def masked_least_squares(keys: Tensor, values: Tensor, covariance: Tensor, mask:
     normal = weight * covariance + keys @ keys.T
     normal = normal + 1e-6 * normal.diagonal().mean() * torch.eye(len(normal), dtype=keys.dtype, device=keys.device)
     aims = values @ keys.T
+    if bool(mask.all()):
+        whole: Tensor = torch.linalg.solve(normal, aims.T)
+        return whole.T
     change = torch.zeros_like(aims)
     for row, chosen in enumerate(mask):
         own = chosen.nonzero()[:, 0]
@@ -67,7 +70,9 @@ def margin_loss(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamm
         violated = excess > 0
         return (excess * violated).sum() / violated.sum().clamp(min=1)
 
-    return hinge(outside - alpha) + hinge(beta - inside) + hinge(gamma - (inside - outside.max()))
+    return (
+        hinge(outside - alpha) + hinge(beta - inside) + hinge(gamma - (inside - (outside.max() if len(outside) else 0)))
+    )
 
 
 def sharpen(

@@ -1,8 +1,9 @@
-"""EasyEdit trains its GRACE and WISE well, but generates badly with them: GRACE edits position ``key_id`` of whatever it
-is given, so that each decoded token takes the place of the prompt's last; WISE decides once for a whole padded batch.
+"""EasyEdit's GRACE and WISE, served by our adapters.
 
-After a run their memories are moved into our adapters, which decide token by token, and EasyEdit's wrappers are taken
-off. What was learned stays EasyEdit's; only who serves it changes.
+EasyEdit trains both, but generates badly with them: GRACE edits position ``key_id`` of whatever it is given, so that
+each decoded token takes the place of the prompt's last; WISE decides once for a whole padded batch. After a run their
+memories are moved into adapters that decide token by token, and EasyEdit's wrappers are taken off. What was learned
+stays EasyEdit's; only who serves it changes.
 """
 
 from __future__ import annotations

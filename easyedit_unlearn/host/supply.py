@@ -95,20 +95,20 @@ def _supply_projection(editor: Any, now: Session) -> None:
 
 def _moments(model: Any, tokenizer: Any, now: Session, names: Sequence[str]) -> dict[str, Any]:
     """For all of the hparams' layers at once, when one is asked for: one pass over the corpus."""
-    from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments
+    from easyedit_unlearn.editors.corpus import corpus_of
+    from easyedit_unlearn.editors.statistics import cached_key_moments
 
     hparams: Any = now.hparams
-    native = hparams.unlearn.native
     missing = [name for name in names if name not in now.moments]
     if missing:
         every = [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers]
-        corpus = Corpus.from_file(native.corpus_path(hparams.alg_name), native.corpus_tokens)
+        corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, now.retain or ())
         wanted = sorted({*every, *missing})
         now.moments.update(cached_key_moments(model, tokenizer, wanted, corpus, stage=now.stage))
     return now.moments
 
 
 def _has_corpus(hparams: UnlearnHyperParams) -> bool:
-    from easyedit_unlearn.tasks.data import data_dir
+    from easyedit_unlearn.editors.corpus import has_corpus
 
-    return hparams.unlearn.native.corpus is not None or data_dir() is not None
+    return has_corpus(hparams.unlearn.native)

@@ -22,7 +22,9 @@ def data_file(task: str, name: str, directory: Path | None = None) -> Path:
     """A file of the data directory. Raises DataError saying how to name the directory when it is not there."""
     folder = directory or data_dir()
     if folder is None:
-        raise DataError(f"task {task} reads {name} from a data directory: set {VARIABLE}, or the task's option data_dir")
+        raise DataError(
+            f"task {task} reads {name} from a data directory: set {VARIABLE}, or the task's option data_dir"
+        )
     path = folder / name
     if not path.is_file():
         raise DataError(f"task {task}: {path} is not there; {VARIABLE} must name the directory that holds {name}")

@@ -1,0 +1,124 @@
+"""The main branch's own editors on a tiny model: they run, restore bitwise, keep a sequence, and do not leak."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("default")]
+torch = pytest.importorskip("torch")
+
+import yaml  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+
+from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests  # noqa: E402
+from easyedit_unlearn.components import no_progress  # noqa: E402
+from easyedit_unlearn.editors.adapters import attached  # noqa: E402
+from easyedit_unlearn.errors import HostError  # noqa: E402
+from easyedit_unlearn.host.locate import find_host  # noqa: E402
+from easyedit_unlearn.host.running import make_editor, run_edits, undone_after  # noqa: E402
+
+SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
+LAYER = "model.layers.0.mlp.down_proj"
+MEMORY = {"inner_params": ["model.layers[0].mlp.down_proj.weight"], "edit_lr": 1.0, "n_iter": 5, "max_length": 256}
+OWN = {
+    "MEMIT": {"layer_selection": "all", "mom2_update_weight": 0.01, "batch_size": 1},
+    "AlphaEdit": {
+        "layer_selection": "all", "mom2_update_weight": 1, "nullspace_threshold": 1e-2, "L2": 0.01, "P_loc": "",
+        "batch_size": 1,
+    },
+    "GRACE": {
+        "eps": 1.0, "dist_fn": "euc", "val_init": "cold", "val_train": "sgd", "val_reg": "none", "reg": "early_stop",
+        "replacement": "replace_last", "eps_expand": "coverage", "num_pert": 8, "dropout": 0.0,
+    },
+    "WISE": {
+        "mask_ratio": 0.5, "norm_constraint": 1.0, "act_margin": [1.0, 5.0, 2.0], "act_ratio": 0.5, "save_freq": 500,
+        "merge_freq": 1000, "merge_alg": "ties", "objective_optimization": "only_label", "densities": 0.5,
+        "weights": 1.0, "retrieve": True, "replay": False,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def on_main():
+    info = find_host()
+    if info is None or info.kind != "main":
+        pytest.skip("needs EasyEdit's main branch: set EASYEDIT_HOME")
+
+
+@pytest.fixture
+def editor_for(taught, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(f"Plain text, line {i}, of no interest." for i in range(40)))
+
+    def make(alg_name, pair=taught):
+        path = write_hparams(tmp_path / "h.yaml", "ROME")
+        values = yaml.safe_load(path.read_text())
+        if alg_name in ("GRACE", "WISE"):
+            values = {"model_name": "unset", "device": 0, "model_parallel": False} | MEMORY
+        else:
+            values.pop("context_template_length_params")
+        values |= OWN[alg_name] | {"alg_name": alg_name}
+        values["unlearn"] = {"engine": "host", "target": {"builder": "fixed"}, "native": {"corpus": str(corpus)}}
+        path.write_text(yaml.safe_dump(values))
+        hparams = UnlearnHyperParams.from_hparams(path)
+        hparams.model_name = pair
+        return make_editor(hparams)
+
+    return make
+
+
+@pytest.mark.parametrize("alg_name", list(OWN))
+def test_an_edit_runs_with_easyedits_metrics_and_is_undone(alg_name, editor_for, taught, tmp_path):
+    pytest.importorskip("sklearn")
+    weights = copied_weights(taught[0])
+    editor = editor_for(alg_name)
+    metrics, _, _ = editor.edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False)
+    assert [sorted(metric) for metric in metrics] == [["case_id", "post", "pre", "requested_rewrite"]] * 2
+    assert same_weights(taught[0], weights)
+    assert not (tmp_path / "null_space_project.pt").exists()
+
+
+@pytest.mark.parametrize("alg_name", list(OWN))
+def test_a_run_edits_and_is_taken_back_bitwise(alg_name, editor_for, taught):
+    model, tokenizer = taught
+    weights = copied_weights(model)
+    ids = torch.tensor([tokenizer("What is the capital of Arda?").input_ids])
+    before = model(input_ids=ids).logits
+    editor = editor_for(alg_name)
+    with undone_after(model, editor.hparams, no_progress):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:2]), no_progress)
+        assert editor.model is model
+        changed = {name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])}
+        if alg_name in ("GRACE", "WISE"):
+            assert list(attached(model)) == [LAYER]
+            assert not changed
+        else:
+            assert changed == {f"{LAYER}.weight"}
+    assert same_weights(model, weights)
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_alphaedit_goes_on_where_the_sequence_stopped_and_starts_anew_elsewhere(editor_for, taught):
+    from easyedit_unlearn.host.session import host_module
+
+    start = copied_weights(taught[0])
+
+    def after(*calls):
+        taught[0].load_state_dict(start)
+        editor = editor_for("AlphaEdit")
+        for samples in calls:
+            editor.edit(**unlearning_requests(editor, samples), verbose=False, sequential_edit=True)
+        return taught[0].get_submodule(LAYER).weight.detach().clone()
+
+    together, apart = after(SAMPLES[:2]), after(SAMPLES[:1], SAMPLES[1:2])
+    assert torch.allclose(together, apart, atol=1e-5)
+    assert not host_module("models.alphaedit.AlphaEdit_main").cache_c_new
+    assert torch.equal(after(SAMPLES[:2]), together)  # nothing left over from the editors before
+
+
+def test_a_batch_of_what_takes_no_batch_is_refused(editor_for):
+    editor = editor_for("GRACE")
+    with pytest.raises(HostError, match="one request at a time"):
+        editor.batch_edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False)
