@@ -27,7 +27,7 @@ OWN = {
         "batch_size": 1,
     },
     "GRACE": {
-        "eps": 1.0, "dist_fn": "euc", "val_init": "cold", "val_train": "sgd", "val_reg": "none", "reg": "early_stop",
+        "eps": 1e-3, "dist_fn": "euc", "val_init": "cold", "val_train": "sgd", "val_reg": "none", "reg": "early_stop",
         "replacement": "replace_last", "eps_expand": "coverage", "num_pert": 8, "dropout": 0.0,
     },
     "WISE": {

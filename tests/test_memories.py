@@ -50,7 +50,9 @@ def editor_for(taught, tmp_path, monkeypatch):
     corpus.write_text("\n".join(f"Plain text, line {i}, of no interest." for i in range(40)))
 
     def make(alg_name, **changes):
-        values = {"alg_name": alg_name, "model_name": "unset", "inner_params": [f"{LAYER}.weight"]} | {"max_length": 256}
+        values = {"alg_name": alg_name, "model_name": "unset", "inner_params": [f"{LAYER}.weight"]} | {
+            "max_length": 256
+        }
         native = {"corpus": str(corpus), "contexts": 1, "value_steps": 60, "value_clamp": 20.0}
         values |= OWN[alg_name] | changes
         values["unlearn"] = {"engine": "native", "target": {"builder": "fixed", "text": REFUSAL}, "native": native}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import wrapt
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.locate import check_model_name, require_host
-from easyedit_unlearn.host.memories import whole_generation
+from easyedit_unlearn.host.memories import comparable
 from easyedit_unlearn.host.session import (
     Session,
     active,
@@ -59,8 +58,10 @@ def adapt() -> None:
     if hasattr(editor_module, "restore_after_edit"):
         wrapt.wrap_function_wrapper(editor_module, "restore_after_edit", _restore)
     adapt_statistics()
-    with contextlib.suppress(ImportError):  # the release has no GRACE
-        wrapt.wrap_function_wrapper(host_module("models.grace.GRACE").GRACE, "generate", whole_generation)
+    scoring = host_module("evaluate.evaluate")
+    for name in ("F1", "test_prediction_acc"):
+        if hasattr(scoring, name):
+            wrapt.wrap_function_wrapper(scoring, name, comparable)
     _register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
 
 

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import wrapt
 
 from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach
 from easyedit_unlearn.editors.memories import inputs_of
 from easyedit_unlearn.editors.paths import edited_layer
 from easyedit_unlearn.editors.wise import threshold
 from easyedit_unlearn.evaluation.inference import pad_id
+from easyedit_unlearn.host.session import active
 from easyedit_unlearn.prompting import encode_pair
 
 
@@ -71,9 +73,20 @@ def _side_memory(
     return SideMemory(changes=torch.stack(changes), thresholds=torch.tensor(limits))
 
 
-def whole_generation(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """EasyEdit compares what GRACE generates with the target token by token: the two must be of one length, so the end
-    token may not cut it short."""
-    if "max_new_tokens" in kwargs:
-        kwargs.setdefault("min_new_tokens", kwargs["max_new_tokens"])
-    return wrapped(*args, **kwargs)
+class _Whole(wrapt.ObjectProxy):  # type: ignore[misc]
+    """A model whose generation is not cut short by its end token."""
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        if "max_new_tokens" in kwargs:
+            kwargs.setdefault("min_new_tokens", kwargs["max_new_tokens"])
+        return self.__wrapped__.generate(*args, **kwargs)
+
+
+def comparable(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """EasyEdit scores GRACE by comparing what is generated with the target token by token, and crashes where the two
+    differ in length: give it as many tokens as it asked for."""
+    if active() is None or not kwargs.get("vanilla_generation"):
+        return wrapped(*args, **kwargs)
+    if args:
+        return wrapped(_Whole(args[0]), *args[1:], **kwargs)
+    return wrapped(**kwargs | {"model": _Whole(kwargs["model"])})
