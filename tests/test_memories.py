@@ -54,7 +54,7 @@ def editor_for(taught, tmp_path, monkeypatch):
             "max_length": 256
         }
         native = {"corpus": str(corpus), "contexts": 1, "value_steps": 60, "value_clamp": 20.0}
-        values |= OWN[alg_name] | changes
+        values |= OWN[alg_name] | {"max_length": 256} | changes
         values["unlearn"] = {"engine": "native", "target": {"builder": "fixed", "text": REFUSAL}, "native": native}
         path = tmp_path / "h.yaml"
         path.write_text(yaml.safe_dump(values))

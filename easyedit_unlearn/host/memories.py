@@ -73,7 +73,7 @@ def _side_memory(
     return SideMemory(changes=torch.stack(changes), thresholds=torch.tensor(limits))
 
 
-class _Whole(wrapt.ObjectProxy):  # type: ignore[misc]
+class _Whole(wrapt.ObjectProxy):  # type: ignore[type-arg]
     """A model whose generation is not cut short by its end token."""
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
