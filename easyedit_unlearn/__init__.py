@@ -14,7 +14,7 @@ from easyedit_unlearn.host import importing as _importing
 if TYPE_CHECKING:
     from easyedit_unlearn.api import unlearning_requests
     from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, TargetBuilder, Task
-    from easyedit_unlearn.editors.adapters import detach, load_adapters, save_adapters
+    from easyedit_unlearn.editors.adapters import detach, load_adapters, require_mergeable, save_adapters
     from easyedit_unlearn.hookspecs import hookimpl
     from easyedit_unlearn.hparams import UnlearnHyperParams
     from easyedit_unlearn.models import embedded_model
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "api": ["unlearning_requests"],
     "components": ["Method", "Metric", "Options", "QueryMerger", "TargetBuilder", "Task"],
-    "editors.adapters": ["detach", "load_adapters", "save_adapters"],
+    "editors.adapters": ["detach", "load_adapters", "require_mergeable", "save_adapters"],
     "hookspecs": ["hookimpl"],
     "hparams": ["UnlearnHyperParams"],
     "models": ["embedded_model"],
@@ -50,6 +50,7 @@ __all__ = [
     "embedded_model",
     "hookimpl",
     "load_adapters",
+    "require_mergeable",
     "save_adapters",
     "unlearning_requests",
 ]

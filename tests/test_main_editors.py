@@ -122,3 +122,25 @@ def test_a_batch_of_what_takes_no_batch_is_refused(editor_for):
     editor = editor_for("GRACE")
     with pytest.raises(HostError, match="one request at a time"):
         editor.batch_edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False)
+
+
+def test_an_undone_edit_leaves_nothing_for_the_next(editor_for, taught, monkeypatch):
+    """Two prompts of one call without sequence: each is edited as if it were alone."""
+    start, seen = copied_weights(taught[0]), []
+
+    def edited(samples):
+        editor = editor_for("AlphaEdit")
+        apply = editor.apply_algo
+
+        def watched(model, *args, **kwargs):
+            result = apply(model, *args, **kwargs)
+            seen.append(model.get_submodule(LAYER).weight.detach().clone())
+            return result
+
+        editor.apply_algo = watched
+        editor.edit(**unlearning_requests(editor, samples), verbose=False)
+        assert same_weights(taught[0], start)
+
+    edited(SAMPLES[:2])
+    edited(SAMPLES[1:2])
+    assert torch.allclose(seen[1], seen[2], atol=1e-6)

@@ -95,6 +95,20 @@ def test_a_batch_is_one_call_and_restores_bitwise(editor_for, taught):
     assert same_weights(taught[0], weights)
 
 
+@pytest.mark.filterwarnings("default")
+def test_alphaedit_remembers_a_sequence_and_forgets_what_is_undone(editor_for, taught):
+    from easyedit_unlearn.host.locate import find_host
+
+    editor = editor_for("AlphaEdit")
+    undo = {"keep_original_weight": True} if find_host().kind == "release" else {"sequential_edit": False}
+    editor.edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False, **undo)
+    assert editor.hparams.history == {}
+    for sample in SAMPLES[:2]:
+        editor.edit(**unlearning_requests(editor, [sample]), verbose=False, sequential_edit=True)
+    gram = editor.hparams.history["model.layers.0.mlp.down_proj"]
+    assert torch.linalg.matrix_rank(gram) == 2
+
+
 def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):
     import dataclasses
 

@@ -83,9 +83,13 @@ class LocateThenEdit:
         from easyedit_unlearn.editors.corpus import corpus_of
         from easyedit_unlearn.editors.statistics import cached_key_moments
 
+        if "moments" in hparams.history:  # of the model before the sequence, as in EasyEdit
+            known: dict[str, torch.Tensor] = hparams.history["moments"]
+            return known
         corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, retain)
         names = [hparams.rewrite_module_tmp.format(layer) for layer in sorted(hparams.layers)]
-        return cached_key_moments(model, tokenizer, names, corpus, stage=stage)
+        hparams.history["moments"] = moments = cached_key_moments(model, tokenizer, names, corpus, stage=stage)
+        return moments
 
     def _retain_term(self, model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any) -> Any:
         """retain_weight times the mean outer product of the retain texts' keys: what the retain facts look up."""

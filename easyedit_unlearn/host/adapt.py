@@ -24,7 +24,7 @@ from easyedit_unlearn.host.session import (
     session,
     take_up_globals,
 )
-from easyedit_unlearn.host.supply import adapt_statistics, supply, untie
+from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, supply, untie
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
@@ -84,7 +84,9 @@ def contract(method: Method) -> Callable[..., Any]:
         model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
             if now.persist is False:
-                now.guard.restore_hooks()  # the edit before this one is undone: EasyEdit only puts weights back
+                # the edit before this one in the same call is undone, where EasyEdit only puts weights back
+                now.guard.restore_hooks()
+                hparams.history = dict(now.history)
             originals = now.guard.keep(method.parameters(model, hparams))
             prompts = [request["prompt"] for request in requests]
             retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
@@ -177,7 +179,7 @@ def _undone_or_kept(now: Session, hparams: UnlearnHyperParams, persist: bool) ->
         yield
         return
     now.persist, history = persist, dict(hparams.history)
-    now.hparams = hparams
+    now.hparams, now.history = hparams, history
     take_up_globals(history)
     try:
         yield
@@ -199,7 +201,10 @@ def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
     editor, edited, originals = args
     hparams = editor.hparams
-    if not (isinstance(hparams, UnlearnHyperParams) and hparams.engine == "native"):
+    if not isinstance(hparams, UnlearnHyperParams):
+        return wrapped(*args, **kwargs)
+    if hparams.engine == "host":
+        forget_last_edit(hparams)
         return wrapped(*args, **kwargs)
     parameters = dict(editor.model.named_parameters())
     with torch.no_grad():

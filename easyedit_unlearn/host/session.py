@@ -46,7 +46,8 @@ _SEQUENCE = "EasyEdit's globals"
 class Session:
     """Retain data and progress for the methods, and the guard that holds the originals.
 
-    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
+    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one. ``history``: what
+    its editor remembered before it.
     """
 
     guard: WeightGuard
@@ -54,6 +55,7 @@ class Session:
     stage: Stage = field(default=no_progress)
     persist: bool | None = None
     hparams: Any = None
+    history: dict[str, Any] = field(default_factory=dict)
     moments: dict[str, Any] = field(default_factory=dict)
 
 

@@ -93,6 +93,14 @@ def _supply_projection(editor: Any, now: Session) -> None:
     hparams.P_loc = str(module.__file__)
 
 
+def forget_last_edit(hparams: Any) -> None:
+    """AlphaEdit's memory of earlier keys outlives EasyEdit's restoring of the weights: start it anew."""
+    if hparams.alg_name == "AlphaEdit" and not hparams.history:
+        module = host_module("models.alphaedit.AlphaEdit_main")
+        if module.cache_c_new:
+            module.cache_c = module.cache_c * 0
+
+
 def _moments(model: Any, tokenizer: Any, now: Session, names: Sequence[str]) -> dict[str, Any]:
     """For all of the hparams' layers at once, when one is asked for: one pass over the corpus."""
     from easyedit_unlearn.editors.corpus import corpus_of
