@@ -46,8 +46,8 @@ _SEQUENCE = "EasyEdit's globals"
 class Session:
     """Retain data and progress for the methods, and the guard that holds the originals.
 
-    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one. ``history``: what
-    its editor remembered before it.
+    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
+    ``history``: what its editor remembered before it.
     """
 
     guard: WeightGuard
