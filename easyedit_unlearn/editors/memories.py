@@ -15,22 +15,19 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach, attached, detach
-from easyedit_unlearn.editors.corpus import corpus_of, has_corpus
 from easyedit_unlearn.editors.grace import deferral_radii
+from easyedit_unlearn.editors.inputs import corpus_inputs, outside_inputs, passing
 from easyedit_unlearn.editors.lookup import Lookup, lookups
-from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.editors.modules import key_value_weight, module_named
 from easyedit_unlearn.editors.paths import decoder_layers, edited_layer
-from easyedit_unlearn.editors.statistics import token_windows
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.editors.wise import MarginSettings, masked_least_squares, random_mask, sharpen, threshold
 from easyedit_unlearn.errors import ConfigError
-from easyedit_unlearn.evaluation.inference import pad_id, pad_pairs
-from easyedit_unlearn.prompting import encode_pair
+from easyedit_unlearn.evaluation.inference import pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_CORPUS_TOKENS = 4096
 _HUNDREDTH = 0.01
 
 
@@ -66,7 +63,7 @@ class NativeMemory:
         found = self._find(
             model, name, edits, [str(r["target_new"]) for r in requests], hparams, pad_id(tokenizer), stage
         )
-        outside = _outside(model, tokenizer, name, requests, edits, retain)
+        outside = outside_inputs(model, tokenizer, name, requests, edits, retain)
         attach(model, name, self.remember(model, tokenizer, found, outside, standing, hparams, stage))
 
     def remember(
@@ -93,8 +90,8 @@ class NativeMemory:
         owner = [number for number, contexts in enumerate(edits) for _ in contexts]
         flat = [lookup for contexts in edits for lookup in contexts]
         rows, places = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
-        keys, outputs = _passing(model, name, [lookup.prompt for lookup in flat], pad)
-        _, hidden = _passing(model, layers[-1], [lookup.prompt for lookup in flat], pad)
+        keys, outputs = passing(model, name, [lookup.prompt for lookup in flat], pad)
+        _, hidden = passing(model, layers[-1], [lookup.prompt for lookup in flat], pad)
         if outputs.shape[-1] != hidden.shape[-1]:
             raise ConfigError(
                 "our own GRACE and WISE need the projection whose output joins the residual stream, such as "
@@ -151,7 +148,7 @@ class NativeWISE(NativeMemory):
             hparams.n_iter, hparams.edit_lr * _HUNDREDTH * float(weight.detach().abs().mean()),
             hparams.norm_constraint, hparams.alpha, hparams.beta, hparams.gamma,
         )  # fmt: skip
-        text = _corpus_inputs(model, tokenizer, name, hparams)
+        text = corpus_inputs(model, tokenizer, name, hparams)
         if not len(text) and not len(outside):
             raise ConfigError("WISE needs a retain set, or text: unlearn.native.corpus", key="unlearn.retain")
         covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
@@ -182,52 +179,3 @@ def _read_back(codebook: Codebook) -> _Found:
 
 def _second_moment(inputs: Tensor) -> Tensor:
     return inputs.T @ inputs / max(len(inputs), 1)
-
-
-def _outside(
-    model: Any,
-    tokenizer: Any,
-    name: str,
-    requests: Sequence[Mapping[str, Any]],
-    edits: Sequence[Sequence[Lookup]],
-    retain: Sequence[tuple[str, str]],
-) -> Tensor:
-    """Inputs that must be left alone, (tokens, d_key): of the retain set with its answers, of EasyEdit's
-    ``loc_prompt``, and of the forget prompts themselves before the edited token."""
-    texts = [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in retain]
-    texts += [(tokenizer(r["loc_prompt"]).input_ids, []) for r in requests if r.get("loc_prompt")]
-    texts += [(lookup.prompt[: lookup.position], []) for contexts in edits for lookup in contexts if lookup.position]
-    return inputs_of(model, name, [prompt + answer for prompt, answer in texts], pad_id(tokenizer))
-
-
-def _corpus_inputs(model: Any, tokenizer: Any, name: str, hparams: Any) -> Tensor:
-    """A few thousand tokens of plain text, where any is named; the retain set alone otherwise."""
-    native = hparams.unlearn.native
-    if not has_corpus(native) or native.corpus == "retain":
-        return inputs_of(model, name, [], pad_id(tokenizer))
-    corpus = corpus_of(native.model_copy(update={"corpus_tokens": _CORPUS_TOKENS}), hparams.alg_name)
-    windows = [row.tolist() for batch in token_windows(tokenizer, corpus) for row in batch]
-    return inputs_of(model, name, windows, pad_id(tokenizer))
-
-
-def inputs_of(model: Any, name: str, texts: Sequence[list[int]], pad: int, batch_size: int = 16) -> Tensor:
-    """What the layer is given for every real token, (tokens, d_key)."""
-    parts = []
-    for start in range(0, len(texts), batch_size):
-        batch = texts[start : start + batch_size]
-        given, _ = _passing(model, name, batch, pad)
-        parts += [row[: len(text)] for row, text in zip(given, batch, strict=True)]
-    width = key_value_weight(module_named(model, name)).shape[1]
-    return torch.cat(parts) if parts else torch.empty(0, width, device=model.device)
-
-
-def _passing(model: Any, name: str, texts: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """The module's input and output for each text, (texts, length, d) in float32, padded on the right."""
-    seen: list[Tensor] = []
-    ids, _, mask = (t.to(model.device) for t in pad_pairs([(text, []) for text in texts], pad))
-    with (
-        evaluating(model),
-        watched(model, [name], lambda _n, given, out: seen.extend((given.float(), out.float()))) as run,
-    ):
-        run(input_ids=ids, attention_mask=mask)
-    return seen[0], seen[1]

@@ -13,7 +13,8 @@ import wrapt
 
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import HostError
-from easyedit_unlearn.host.locate import check_model_name, require_host
+from easyedit_unlearn.host.loading import load_for_host, model_label, tokenizer_for_host
+from easyedit_unlearn.host.locate import require_host
 from easyedit_unlearn.host.memories import comparable
 from easyedit_unlearn.host.session import (
     Session,
@@ -26,7 +27,6 @@ from easyedit_unlearn.host.session import (
 )
 from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, supply, untie
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.plugins import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
@@ -121,9 +121,9 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
         return
     hparams = shallow_copy(hparams)  # EasyEdit writes into it
     hparams.history = {}
-    name = _model_label(hparams.model_name)
-    model, tokenizer = _load(hparams)
-    tokenizer = _tokenizer_for_host(tokenizer, hparams.method)
+    name = model_label(hparams.model_name)
+    model, tokenizer = load_for_host(hparams)
+    tokenizer = tokenizer_for_host(tokenizer, hparams.method)
     hparams.device = model.device.index or 0 if model.device.type == "cuda" else "cpu"
     hparams.model_name = (model, tokenizer)
     untie(hparams, model)
@@ -222,31 +222,3 @@ def _no_summary(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 _QUIET = {"get_handler": _no_handlers, "summary_metrics": _no_summary}
-
-
-def _load(hparams: UnlearnHyperParams) -> Any:
-    name = hparams.model_name
-    if isinstance(name, tuple):
-        return name
-    check_model_name(name)
-    return load_model(name, **placement(hparams))
-
-
-def _tokenizer_for_host(tokenizer: Any, method: Method) -> Any:
-    """A copy, padded as EasyEdit pads for the method: the user's own tokenizer keeps its settings."""
-    tokenizer = deepcopy(tokenizer)
-    tokenizer.padding_side = "right" if method.needs_subject else "left"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    # EasyEdit's metrics count prompt tokens by comparing ids with the pad id, and chat prompts contain the
-    # end-of-turn token: where pad is that token, a spare one must pad instead.
-    if tokenizer.pad_token == tokenizer.eos_token and tokenizer.unk_token not in (None, tokenizer.eos_token):
-        tokenizer.pad_token = tokenizer.unk_token
-    return tokenizer
-
-
-def _model_label(name: Any) -> str:
-    if not isinstance(name, tuple):
-        return str(name)
-    config = name[0].config
-    return str(getattr(config, "_name_or_path", "") or config.model_type)

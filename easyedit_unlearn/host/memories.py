@@ -15,7 +15,7 @@ import torch
 import wrapt
 
 from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach
-from easyedit_unlearn.editors.memories import inputs_of
+from easyedit_unlearn.editors.inputs import inputs_of
 from easyedit_unlearn.editors.paths import edited_layer
 from easyedit_unlearn.editors.wise import threshold
 from easyedit_unlearn.evaluation.inference import pad_id
