@@ -254,8 +254,8 @@ def test_the_contract_refuses_plain_hparams(llama):
 def test_a_method_the_host_lacks(tmp_path):
     if find_host().kind != "release":
         pytest.skip("the main branch has them all")
-    with pytest.raises(HostError, match="has no WISE; it has .*ROME.*git clone"):
-        UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "a.yaml", "WISE"))
+    with pytest.raises(HostError, match="has no R-ROME; it has .*ROME.*git clone"):
+        UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "a.yaml", "R-ROME"))
 
 
 def test_a_path_that_easyedit_cannot_recognise(tmp_path):
