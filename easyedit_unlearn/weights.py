@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +13,9 @@ from easyedit_unlearn.errors import ConfigError, DivergenceError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+_WRAPPERS = ("GRACEAdapter", "WISEAdapter")
 
 
 class WeightGuard:
@@ -22,6 +26,7 @@ class WeightGuard:
         self.originals: dict[str, Tensor] = {}
         self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
         self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
+        self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in _WRAPPERS]
         self._hooks = [(module, dict(module._forward_hooks)) for module in model.modules()]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
@@ -62,6 +67,8 @@ class WeightGuard:
             module._modules.clear()
             module._modules.update(children)
         self.restore_hooks()
+        for module, state in self._wrappers:
+            module.__dict__.update(deepcopy(state))
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, original in self.originals.items():
@@ -82,6 +89,18 @@ class WeightGuard:
                 parameter.requires_grad_(requires_grad)
         for module, training, _children in self._modules:
             module.training = training
+
+
+def _state_of(wrapper: nn.Module) -> dict[str, Any]:
+    """All that EasyEdit's GRACE and WISE change in place while they train: parameters, codebook, counters."""
+    outer = ("_modules", "layer", "weight", "bias", "config", "original_layer")
+    own = {key: value for key, value in wrapper.__dict__.items() if key not in outer}
+    return {key: deepcopy(value) if _copies(value) else value for key, value in own.items()}
+
+
+def _copies(value: Any) -> bool:
+    """Not what is still part of a graph: a layer's last outputs, which training overwrites."""
+    return not isinstance(value, torch.Tensor) or value.is_leaf
 
 
 @contextmanager

@@ -144,3 +144,22 @@ def test_an_undone_edit_leaves_nothing_for_the_next(editor_for, taught, monkeypa
     edited(SAMPLES[:2])
     edited(SAMPLES[1:2])
     assert torch.allclose(seen[1], seen[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("alg_name", ["GRACE", "WISE"])
+def test_a_second_edit_that_fails_leaves_the_first_as_it_was(alg_name, editor_for, taught, monkeypatch):
+    model, tokenizer = taught
+    editor = editor_for(alg_name)
+    editor.edit(**unlearning_requests(editor, SAMPLES[:1]), verbose=False, sequential_edit=True)
+    ids = torch.tensor([tokenizer("What is the capital of Arda?").input_ids])
+    before = model(input_ids=ids).logits
+    apply = editor.apply_algo
+
+    def interrupted(*args, **kwargs):
+        apply(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(editor, "apply_algo", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        editor.edit(**unlearning_requests(editor, SAMPLES[1:2]), verbose=False, sequential_edit=True)
+    assert torch.equal(model(input_ids=ids).logits, before)

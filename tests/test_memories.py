@@ -282,3 +282,39 @@ def test_a_foreign_adapter_is_refused_and_nothing_attached(llama, gpt2, tmp_path
     with pytest.raises(DataError, match="is not an unlearning adapter"):
         load_adapters(llama[0], tmp_path / "absent")
     assert not attached(llama[0])
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(OWN))
+def test_a_prompt_edited_again_takes_the_new_answer(alg_name, editor_for, taught):
+    model, tokenizer = taught
+    editor = editor_for(alg_name)
+    unlearn(editor, SAMPLES[:1])
+    arguments = unlearning_requests(editor, SAMPLES[:1], retain=SAMPLES[4:])
+    arguments["target_new"] = ["Zzz."]
+    prompt = arguments["prompts"][0]
+    (before,) = answer_logprobs(model, tokenizer, [(prompt, "Zzz.")])
+    editor.edit(**arguments, sequential_edit=True, verbose=False)
+    (after,) = answer_logprobs(model, tokenizer, [(prompt, "Zzz.")])
+    assert after > before
+    tensors = attached(model)[LAYER].tensors
+    assert len(tensors["radii" if alg_name == "GRACE" else "thresholds"]) == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_one_layer_holds_one_kind(editor_for, taught):
+    unlearn(editor_for("GRACE"), SAMPLES[:1])
+    before = attached(taught[0])[LAYER]
+    with pytest.raises(UnlearnError, match="GRACE acts beside"):
+        unlearn(editor_for("WISE"), SAMPLES[1:2])
+    assert attached(taught[0])[LAYER] is before
+
+
+def test_a_memory_first_used_in_inference_can_take_part_in_training(llama):
+    model, tokenizer = llama
+    attach(model, LAYER, SideMemory(changes=torch.ones(1, 48, 96), thresholds=torch.zeros(1)))
+    ids = torch.tensor([tokenizer("Who?").input_ids])
+    with torch.inference_mode():
+        model(input_ids=ids)
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert model.model.embed_tokens.weight.grad is not None

@@ -185,7 +185,8 @@ def test_doctor_says_what_comes_from_where():
     assert sources["ROME"].startswith("EasyEdit ")
     if found["host"]["kind"] == "release":
         assert sources["AlphaEdit"] == "easyedit-unlearn"
-        assert sources["WISE"] == "missing: needs EasyEdit's main branch"
+        assert sources["WISE"] == "easyedit-unlearn"
+        assert sources["R-ROME"] == "missing: needs EasyEdit's main branch"
 
 
 def test_a_third_party_plugin_installed_for_real(taught_path, tmp_path):

@@ -39,7 +39,8 @@ class Adapter(ABC):
         """Inputs (..., d_key), output (..., d_value); decided in float32, given out in the model's precision."""
         at = output.device
         if at not in self._placed:
-            self._placed = {at: {name: tensor.to(at) for name, tensor in self.tensors.items()}}
+            with torch.inference_mode(False):  # a copy made in inference could not take part in training
+                self._placed = {at: {name: tensor.to(at) for name, tensor in self.tensors.items()}}
         return self.changed(inputs[0], output, **self._placed[at])
 
     def __deepcopy__(self, _memo: Any) -> Adapter:
@@ -64,7 +65,8 @@ class Codebook(Adapter):
     method, fields = "GRACE", ("keys", "values", "radii")
 
     def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
-        distances = torch.cdist(given.float(), tensors["keys"].expand(*given.shape[:-2], -1, -1))
+        keys = tensors["keys"].expand(*given.shape[:-2], -1, -1)
+        distances = torch.cdist(given.float(), keys, compute_mode="donot_use_mm_for_euclid_dist")  # exact at any length
         nearest, which = distances.min(-1)
         inside = nearest <= tensors["radii"][which]
         return torch.where(inside[..., None], tensors["values"][which].to(output.dtype), output)
@@ -126,6 +128,7 @@ def save_adapters(model: PreTrainedModel, folder: str | Path) -> Path | None:
     """Write what acts beside the weights as ``unlearning_adapter.safetensors``, or nothing when nothing does."""
     from safetensors.torch import save
 
+    _refuse_wrappers(model)
     found = attached(model)
     if not found:
         return None
@@ -156,7 +159,7 @@ def load_adapters(model: PreTrainedModel, path: str | Path) -> list[str]:
             methods = json.loads((opened.metadata() or {})["adapters"])
             read = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         adapters = {str(name): _checked(model, str(name), str(method), read) for name, method in methods.items()}
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{file}: is not an unlearning adapter of this package: {error}") from None
     except UnlearnError as error:
         raise DataError(f"{file}: belongs to another model: {error}") from None
@@ -167,6 +170,7 @@ def load_adapters(model: PreTrainedModel, path: str | Path) -> list[str]:
 
 def require_mergeable(model: torch.nn.Module) -> None:
     """Raise UnlearnError when something acts beside the weights: they alone would not be the unlearned model."""
+    _refuse_wrappers(model)
     found = attached(model)
     if found:
         methods = ", ".join(sorted({adapter.method for adapter in found.values()}))
@@ -176,13 +180,25 @@ def require_mergeable(model: torch.nn.Module) -> None:
         )
 
 
+def _refuse_wrappers(model: torch.nn.Module) -> None:
+    """EasyEdit's own GRACE and WISE wrap a layer, under parameter names that no checkpoint has."""
+    for name, module in model.named_modules():
+        if type(module).__name__ in ("GRACEAdapter", "WISEAdapter"):
+            raise UnlearnError(
+                f"EasyEdit's {type(module).__name__} wraps {name} and cannot be saved from here: unlearn with "
+                "easyedit-unlearn run, or with unlearn.engine: native"
+            )
+
+
 def _checked(model: PreTrainedModel, name: str, method: str, read: Mapping[str, Tensor]) -> Adapter:
     kind = _KINDS[method]
     weight = key_value_weight(module_named(model, name))
+    if weight.ndim != 2:
+        raise UnlearnError(f"{name} is not a linear layer")
     tensors = {field: read[f"{name}/{field}"] for field in kind.fields}
     for field, shape in kind.shapes(weight.shape[1], weight.shape[0]).items():
         found = tensors[field]
-        if tuple(found.shape[1:]) != shape or len(found) != len(tensors[kind.fields[0]]):
+        if not found.ndim or tuple(found.shape[1:]) != shape or not 0 < len(found) == tensors[kind.fields[0]].shape[0]:
             raise UnlearnError(f"{name}/{field} is {tuple(found.shape)}, expected (n, {', '.join(map(str, shape))})")
         if not torch.isfinite(found).all():
             raise UnlearnError(f"{name}/{field} is not finite")

@@ -12,6 +12,7 @@ from typing import Any
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.tasks.data import data_dir
 
+DEFAULT = "corpus/wikitext2-valid.txt"
 _CHARACTERS = 8
 """Read from the Hub for each token wanted: more than any tokenizer needs."""
 
@@ -44,7 +45,8 @@ class Corpus:
 
 def has_corpus(native: Any) -> bool:
     """Whether the hparams or the data directory name any text."""
-    return native.corpus is not None or data_dir() is not None
+    folder = data_dir()
+    return native.corpus is not None or (folder is not None and (folder / DEFAULT).is_file())
 
 
 def corpus_of(native: Any, method: str, retain: Sequence[tuple[str, str]] = ()) -> Corpus:
@@ -63,10 +65,10 @@ def corpus_of(native: Any, method: str, retain: Sequence[tuple[str, str]] = ()) 
     if named is None and folder is None:
         raise ConfigError(
             f"{method} needs text to know which keys it must not disturb: name a file, retain, or hub:NAME[:CONFIG], "
-            "or set EASYEDIT_UNLEARN_DATA to a data directory with corpus/wikitext2-valid.txt",
+            f"or set EASYEDIT_UNLEARN_DATA to a data directory with {DEFAULT}",
             key="unlearn.native.corpus",
         )
-    return Corpus.from_file(Path(named or f"{folder}/corpus/wikitext2-valid.txt").expanduser(), native.corpus_tokens)
+    return Corpus.from_file(Path(named or f"{folder}/{DEFAULT}").expanduser(), native.corpus_tokens)
 
 
 def _from_hub(name: str, max_tokens: int) -> Corpus:

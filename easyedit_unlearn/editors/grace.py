@@ -9,6 +9,7 @@ from torch import Tensor
 
 SHY = 0.9
 """A radius stays this much below the distance it must not reach."""
+EXACT = "donot_use_mm_for_euclid_dist"
 
 
 def deferral_radii(keys: Tensor, labels: Sequence[str], limit: float, outside: Tensor | None = None) -> Tensor:
@@ -25,8 +26,8 @@ def deferral_radii(keys: Tensor, labels: Sequence[str], limit: float, outside: T
     radii = torch.full((len(keys),), float(limit), dtype=keys.dtype, device=keys.device)
     names = sorted(set(labels))
     which = torch.tensor([names.index(label) for label in labels], device=keys.device)
-    distances = torch.cdist(keys, keys).masked_fill(which[:, None] == which[None, :], float("inf"))
+    distances = torch.cdist(keys, keys, compute_mode=EXACT).masked_fill(which[:, None] == which[None, :], float("inf"))
     radii = torch.minimum(radii, SHY * distances.min(1).values / 2)
     if outside is not None and len(outside):
-        radii = torch.minimum(radii, SHY * torch.cdist(keys, outside.to(keys)).min(1).values)
+        radii = torch.minimum(radii, SHY * torch.cdist(keys, outside.to(keys), compute_mode=EXACT).min(1).values)
     return radii

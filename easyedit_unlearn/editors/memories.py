@@ -22,13 +22,14 @@ from easyedit_unlearn.editors.modules import key_value_weight, module_named
 from easyedit_unlearn.editors.paths import decoder_layers, edited_layer
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.editors.wise import MarginSettings, masked_least_squares, random_mask, sharpen, threshold
-from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.evaluation.inference import pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _HUNDREDTH = 0.01
+_SAME = 1e-4  # two keys so near are one prompt, edited twice
 
 
 @dataclass
@@ -40,6 +41,12 @@ class _Found:
     changes: Tensor
     labels: list[str]
     edits: int
+
+    def only(self, stay: Tensor) -> _Found:
+        """Without the keys that must go; stay (n,) is boolean."""
+        labels = [label for label, kept in zip(self.labels, stay.tolist(), strict=True) if kept]
+        place = stay.to(self.keys.device)
+        return _Found(self.keys[:, place], self.outputs[:, place], self.changes[:, place], labels, self.edits)
 
 
 class NativeMemory:
@@ -58,6 +65,8 @@ class NativeMemory:
         """One memory for all requests of the call, added to what earlier calls in a sequence attached."""
         name = edited_layer(hparams.inner_params)
         standing = attached(model).get(name)
+        if standing is not None and standing.method != hparams.alg_name:
+            raise UnlearnError(f"{standing.method} acts beside {name} already; choose another layer, or detach(model)")
         detach(model, name)  # values are sought on the bare layer; put back by the caller's guard if this fails
         edits = [self._lookups(tokenizer, request, hparams) for request in requests]
         found = self._find(
@@ -98,7 +107,8 @@ class NativeMemory:
                 "mlp.down_proj, mlp.c_proj or mlp.fc_out", key="inner_params", value=hparams.inner_params,
             )  # fmt: skip
         # it is added there, so a change of the stream is a change of this output
-        changes = values.T[owner] - hidden[rows, places]
+        first = [owner.index(number) for number in range(len(edits))]
+        changes = (values.T - hidden[rows, places][first])[owner]  # the same change in every context
         return _Found(keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits))
 
 
@@ -113,13 +123,15 @@ class NativeGRACE(NativeMemory):
         self, model: Any, tokenizer: Any, found: _Found, outside: Tensor, standing: Adapter | None, hparams: Any,
         stage: Stage,
     ) -> Adapter:  # fmt: skip
+        limits = torch.full((found.keys.shape[1],), float(hparams.eps), device=found.keys.device)
         if isinstance(standing, Codebook):
-            found = _joined(standing.basis or _read_back(standing), found)
+            old = standing.basis or _read_back(standing)
+            stay = _not_edited_anew(old, found)
+            # an old ball never grows: its own retain set may have been another
+            limits = torch.cat([standing.tensors["radii"].to(limits)[stay.to(limits.device)], limits])
+            found = _joined(old.only(stay), found)
         keys, values = found.keys.T, (found.outputs + found.changes).T
-        radii = deferral_radii(keys, found.labels, hparams.eps, outside)
-        if isinstance(standing, Codebook):  # an old ball never grows: its own retain set may have been another
-            old = standing.tensors["radii"].to(radii)
-            radii[: len(old)] = torch.minimum(radii[: len(old)], old)
+        radii = torch.minimum(deferral_radii(keys, found.labels, hparams.eps, outside), limits)
         codebook = Codebook(keys=keys, values=values, radii=radii)
         codebook.basis = found
         return codebook
@@ -139,7 +151,8 @@ class NativeWISE(NativeMemory):
         weight = key_value_weight(module_named(model, name))
         changes, limits = ([], []) if standing is None else (list(standing.tensors[f]) for f in SideMemory.fields)
         if standing is not None and standing.basis is not None and standing.basis.edits < (hparams.save_freq or 1e9):
-            found = _joined(standing.basis, found)  # the last shard is still open: it is solved anew for all it holds
+            # the last shard is still open: it is solved anew for all it holds
+            found = _joined(standing.basis.only(_not_edited_anew(standing.basis, found)), found)
             changes, limits = changes[:-1], limits[:-1]
         draw = torch.Generator().manual_seed(hparams.unlearn.seed)
         masks = [random_mask(weight.shape, hparams.mask_ratio, draw) for _ in range(len(changes) + 1)]
@@ -161,6 +174,11 @@ class NativeWISE(NativeMemory):
         return memory
 
 
+def _not_edited_anew(old: _Found, new: _Found) -> Tensor:
+    """Which of the old keys stay, (n,): a prompt that is edited again loses its earlier one."""
+    return torch.cdist(new.keys.T, old.keys.T.to(new.keys)).min(0).values.cpu() > _SAME
+
+
 def _joined(old: _Found, new: _Found) -> _Found:
     def together(field: str) -> Tensor:
         added: Tensor = getattr(new, field)
@@ -171,9 +189,9 @@ def _joined(old: _Found, new: _Found) -> _Found:
 
 
 def _read_back(codebook: Codebook) -> _Found:
-    """A loaded codebook does not say what its values make the model say: each counts as saying something of its own."""
+    """A loaded codebook does not record what its values make the model say: something other than any new one."""
     keys, values = codebook.tensors["keys"].T, codebook.tensors["values"].T
-    labels = [f"\x00{number}" for number in range(keys.shape[1])]
+    labels = ["\x00loaded"] * keys.shape[1]
     return _Found(keys, values, torch.zeros_like(values), labels, len(labels))
 
 

@@ -60,10 +60,7 @@ class LocateThenEdit:
             name = hparams.rewrite_module_tmp.format(layer)
             keys, outputs = keys_and_outputs(model, name, through[-1], edits, pad)
             residuals = (values - outputs) / (len(layers) - number)
-            covariance = moments.get(name)
-            if covariance is not None:
-                covariance = covariance + self._retain_term(model, tokenizer, name, retain, hparams)
-            update = self.solve(name, keys, residuals, covariance, hparams)
+            update = self.solve(name, keys, residuals, moments.get(name), hparams)
             weight = key_value_weight(module_named(model, name))
             with torch.no_grad():
                 weight += update.to(weight.dtype)
@@ -80,27 +77,26 @@ class LocateThenEdit:
         raise NotImplementedError
 
     def _moments(self, model: Any, tokenizer: Any, hparams: Any, retain: Any, stage: Stage) -> dict[str, torch.Tensor]:
-        from easyedit_unlearn.editors.corpus import corpus_of
-        from easyedit_unlearn.editors.statistics import cached_key_moments
+        """Per layer, of the corpus plus retain_weight times that of the retain prompts: what must not be disturbed.
 
-        if "moments" in hparams.history:  # of the model before the sequence, as in EasyEdit
+        A sequence keeps those of the model before its first edit, as EasyEdit does.
+        """
+        from easyedit_unlearn.editors.corpus import Corpus, corpus_of
+        from easyedit_unlearn.editors.statistics import cached_key_moments, key_moments
+
+        if "moments" in hparams.history:
             known: dict[str, torch.Tensor] = hparams.history["moments"]
             return known
-        corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, retain)
+        native = hparams.unlearn.native
+        corpus = corpus_of(native, hparams.alg_name, retain)
         names = [hparams.rewrite_module_tmp.format(layer) for layer in sorted(hparams.layers)]
-        hparams.history["moments"] = moments = cached_key_moments(model, tokenizer, names, corpus, stage=stage)
+        moments = cached_key_moments(model, tokenizer, names, corpus, stage=stage)
+        if retain and native.retain_weight:
+            prompts = Corpus([prompt for prompt, _ in retain], native.corpus_tokens)
+            own = key_moments(model, tokenizer, names, prompts)
+            moments = {name: moments[name] + native.retain_weight * own[name] for name in names}
+        hparams.history["moments"] = moments
         return moments
-
-    def _retain_term(self, model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any) -> Any:
-        """retain_weight times the mean outer product of the retain texts' keys: what the retain facts look up."""
-        from easyedit_unlearn.editors.corpus import Corpus
-        from easyedit_unlearn.editors.statistics import key_moments
-
-        weight = hparams.unlearn.native.retain_weight
-        if not retain or not weight:
-            return 0
-        corpus = Corpus([prompt for prompt, _ in retain], hparams.unlearn.native.corpus_tokens)
-        return weight * key_moments(model, tokenizer, [name], corpus)[name]
 
 
 class NativeROME(LocateThenEdit):

@@ -93,14 +93,17 @@ def resumed(model: PreTrainedModel, layers: Sequence[str], rows: Sequence[Lookup
     def give(*_args: Any, **_kwargs: Any) -> Any:
         return with_hidden(real, resume.hidden)
 
+    own = [module.__dict__.get("forward") for module in modules]  # accelerate sets one on an instance
     try:
         for module in modules[:-1]:
             module.forward = skip  # type: ignore[method-assign,assignment]
         modules[-1].forward = give  # type: ignore[method-assign,assignment]
         yield resume
     finally:
-        for module in modules:
+        for module, forward in zip(modules, own, strict=True):
             module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.__dict__["forward"] = forward
 
 
 def _aligned(rows: Sequence[Lookup], before: int, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -110,7 +110,13 @@ def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
         algorithms.setdefault(name, contract(method))
     batchable = {name for name, method in natives.items() if method.takes_batches("native")}
     host_rule = batch_editor.is_batchable_method
-    batch_editor.is_batchable_method = staticmethod(lambda name: name in batchable or host_rule(name))
+
+    def is_batchable(name: str) -> bool:
+        now = active()  # only our own GRACE and WISE take batches; for plain hparams EasyEdit's rule stands
+        ours = now is not None and now.hparams is not None and now.hparams.engine == "native"
+        return host_rule(name) or (name in batchable and (ours or name not in _own))
+
+    batch_editor.is_batchable_method = staticmethod(is_batchable)
 
 
 def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
@@ -154,7 +160,8 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
         prompts = [prompts] if isinstance(prompts, str) else prompts
-        if retain is None and now.retain is None and (hparams.engine == "native" or hparams.alg_name == "WISE"):
+        wanted = hparams.engine == "native" or hparams.alg_name == "WISE" or hparams.unlearn.native.corpus == "retain"
+        if retain is None and now.retain is None and wanted and wrapped.__name__ in ("edit", "batch_edit"):
             # once for the whole call, on the model before it: EasyEdit calls the method once a request
             retain = retain_pairs(editor.model, editor.tok, hparams, prompts)
         now.retain = retain if retain is not None else now.retain
@@ -200,7 +207,7 @@ def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     import torch
 
     editor, edited, originals = args
-    hparams = editor.hparams
+    hparams, now = editor.hparams, active()
     if not isinstance(hparams, UnlearnHyperParams):
         return wrapped(*args, **kwargs)
     if hparams.engine == "host":
@@ -210,6 +217,8 @@ def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     with torch.no_grad():
         for name, original in originals.items():
             parameters[name].copy_(original)
+    if now is not None:
+        now.guard.restore_hooks()
     return edited
 
 

@@ -28,7 +28,7 @@ def bare_model(edited: Any) -> Any:
     return edited.model if type(edited).__name__ in ("GRACE", "WISE") else edited
 
 
-def take_over(model: Any, tokenizer: Any, hparams: Any, arguments: Mapping[str, Any], retain: Any) -> None:
+def take_over(model: Any, tokenizer: Any, hparams: Any, arguments: Mapping[str, Any]) -> None:
     """Replace EasyEdit's wrapper in ``model`` by an adapter of ours with the same memory."""
     name = edited_layer(hparams.inner_params)
     parent, _, child = name.rpartition(".")
@@ -41,7 +41,7 @@ def take_over(model: Any, tokenizer: Any, hparams: Any, arguments: Mapping[str, 
         return
     setattr(model.get_submodule(parent), child, layer)
     if adapter is None:
-        adapter = _side_memory(wrapper, model, tokenizer, name, hparams, arguments, retain)
+        adapter = _side_memory(wrapper, model, tokenizer, name, hparams, arguments)
     attach(model, name, adapter)
 
 
@@ -50,7 +50,7 @@ def _codebook(wrapper: Any) -> Adapter:
 
 
 def _side_memory(
-    wrapper: Any, model: Any, tokenizer: Any, name: str, hparams: Any, arguments: Mapping[str, Any], retain: Any
+    wrapper: Any, model: Any, tokenizer: Any, name: str, hparams: Any, arguments: Mapping[str, Any]
 ) -> Adapter:
     """EasyEdit's thresholds are means over padded sequences; ours are of tokens, so they are taken anew: by the tokens
     that say the target against those of the neighbours that EasyEdit trained against."""
@@ -62,11 +62,11 @@ def _side_memory(
     changes = [(w - original).T if transposed else w - original for w in memories]
     pad, device = pad_id(tokenizer), original.device
     pairs = [
-        encode_pair(tokenizer, prompt, f" {target}")
+        encode_pair(tokenizer, prompt, f" {target}" if prompt[-1:].isspace() else target)
         for prompt, target in zip(arguments["prompts"], arguments["target_new"], strict=True)
     ]
     saying = [inputs_of(model, name, [prompt + target], pad)[len(prompt) - 1 :] for prompt, target in pairs]
-    around = [tokenizer(prompt).input_ids for prompt, _ in retain or ()]
+    around = [tokenizer(prompt).input_ids for prompt in hparams.around]
     outside = inputs_of(model, name, around, pad)
     keys = torch.cat(saying).T
     limits = [threshold(change.float().to(device), keys, outside, hparams.act_ratio) for change in changes]

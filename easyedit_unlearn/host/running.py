@@ -96,7 +96,7 @@ def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> None:
         _, edited, _ = call(**requests, sequential_edit=True, verbose=False)
     editor.model = bare_model(edited)
     if edited is not editor.model:
-        take_over(editor.model, editor.tok, hparams, requests, requests.get("retain"))
+        take_over(editor.model, editor.tok, hparams, requests)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("models.rome.rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
     ("models.rome.compute_u", "inv_mom2_cache"): {},
     ("models.r_rome.r_rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
+    ("models.r_rome.compute_u", "inv_mom2_cache"): {},
     ("models.memit.memit_main", "CONTEXT_TEMPLATES_CACHE"): None,
     ("models.memit.memit_main", "COV_CACHE"): {},
     ("models.alphaedit.AlphaEdit_main", "CONTEXT_TEMPLATES_CACHE"): None,
@@ -119,7 +120,10 @@ def keep_globals(history: dict[str, Any]) -> None:
 def take_up_globals(history: dict[str, Any]) -> None:
     """Go on with the sequence that :func:`keep_globals` noted."""
     for (module_name, name), value in history.get(_SEQUENCE, {}).items():
-        setattr(sys.modules[f"{PACKAGE}.{module_name}"], name, value)
+        # a copy: EasyEdit adds to its tensors and lists in place, and what it does may yet be undone
+        setattr(
+            sys.modules[f"{PACKAGE}.{module_name}"], name, value.clone() if hasattr(value, "clone") else copy(value)
+        )
 
 
 def host_module(name: str) -> Any:

@@ -12,7 +12,10 @@ from typing import Any
 
 import wrapt
 
-from easyedit_unlearn.host.session import Session, active, host_module
+from easyedit_unlearn.editors.adapters import attached
+from easyedit_unlearn.editors.paths import edited_layer
+from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.session import Session, active, host_module, take_up_globals
 from easyedit_unlearn.hparams import UnlearnHyperParams
 
 _STATISTICS_USERS = (
@@ -59,9 +62,14 @@ def supply(editor: Any, now: Session, kwargs: dict[str, Any], prompts: Sequence[
     hparams = editor.hparams
     if hparams.engine != "host":
         return
+    if hparams.alg_name in ("GRACE", "WISE") and edited_layer(hparams.inner_params) in attached(editor.model):
+        raise HostError(
+            "a memory of ours acts beside this layer, which EasyEdit's engine cannot continue: detach(model) first, or "
+            "go on with unlearn.engine: native"
+        )
     if hparams.alg_name == "WISE":
         hparams.sequential_edit = bool(kwargs.get("sequential_edit"))  # else its adapter keeps the last edit only
-        around = [prompt for prompt, _ in now.retain or ()] or list(_NEIGHBOURS)
+        around = hparams.around = [prompt for prompt, _ in now.retain or ()] or list(_NEIGHBOURS)
         kwargs.setdefault("loc_prompts", [around[i % len(around)] for i in range(len(prompts))])
     if hparams.alg_name == "AlphaEdit" and _has_corpus(hparams) and not hparams.history:
         _supply_projection(editor, now)
@@ -94,11 +102,13 @@ def _supply_projection(editor: Any, now: Session) -> None:
 
 
 def forget_last_edit(hparams: Any) -> None:
-    """AlphaEdit's memory of earlier keys outlives EasyEdit's restoring of the weights: start it anew."""
-    if hparams.alg_name == "AlphaEdit" and not hparams.history:
-        module = host_module("models.alphaedit.AlphaEdit_main")
-        if module.cache_c_new:
-            module.cache_c = module.cache_c * 0
+    """AlphaEdit's memory of earlier keys outlives EasyEdit's restoring of the weights: put it back as well."""
+    if hparams.alg_name != "AlphaEdit":
+        return
+    module = host_module("models.alphaedit.AlphaEdit_main")
+    if module.cache_c_new:
+        module.cache_c = module.cache_c * 0
+    take_up_globals(hparams.history)
 
 
 def _moments(model: Any, tokenizer: Any, now: Session, names: Sequence[str]) -> dict[str, Any]:
