@@ -95,12 +95,8 @@ def _state_of(wrapper: nn.Module) -> dict[str, Any]:
     """All that EasyEdit's GRACE and WISE change in place while they train: parameters, codebook, counters."""
     outer = ("_modules", "layer", "weight", "bias", "config", "original_layer")
     own = {key: value for key, value in wrapper.__dict__.items() if key not in outer}
-    return {key: deepcopy(value) if _copies(value) else value for key, value in own.items()}
-
-
-def _copies(value: Any) -> bool:
-    """Not what is still part of a graph: a layer's last outputs, which training overwrites."""
-    return not isinstance(value, torch.Tensor) or value.is_leaf
+    # a layer's last outputs may still be part of a graph; training overwrites them
+    return {key: deepcopy(v) for key, v in own.items() if not isinstance(v, torch.Tensor) or v.is_leaf}
 
 
 @contextmanager
