@@ -1,6 +1,6 @@
 """Key statistics of five layers over 400 short texts: one streaming pass, against EasyEdit's pass a layer.
 
-    python benchmarks/statistics.py            # with EASYEDIT_HOME set, EasyEdit's own for one layer as well
+    python benchmarks/key_statistics.py            # with EASYEDIT_HOME set, EasyEdit's own for one layer as well
 
 Needs EASYEDIT_UNLEARN_DATA. Both take the same texts on the same machine, one after the other.
 """
