@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import torch
 
-from easyedit_unlearn.editors.corpus import Corpus
+from easyedit_unlearn.editors.corpus import DEFAULT, Corpus
 from easyedit_unlearn.editors.statistics import key_moments
 from easyedit_unlearn.models import load_model
 from easyedit_unlearn.tasks.data import data_file
@@ -25,7 +25,7 @@ LAYERS, TEXTS, NAME = range(5, 10), 400, "model.layers.{}.mlp.down_proj"
 
 def main() -> None:
     model, tokenizer = load_model("embedded")
-    texts = list(Corpus.from_file(data_file("statistics", "corpus/wikitext2-valid.txt")).texts)[:TEXTS]
+    texts = list(Corpus.from_file(data_file("statistics", DEFAULT)).texts)[:TEXTS]
     start = perf_counter()
     ours = key_moments(model, tokenizer, [NAME.format(layer) for layer in LAYERS], Corpus(texts, 10**9))
     seconds = perf_counter() - start

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-_WRAPPERS = ("GRACEAdapter", "WISEAdapter")
+WRAPPERS = ("GRACEAdapter", "WISEAdapter")
+"""The classes by which EasyEdit's GRACE and WISE wrap a layer, by name: EasyEdit is not imported for this."""
 
 
 class WeightGuard:
@@ -26,7 +27,7 @@ class WeightGuard:
         self.originals: dict[str, Tensor] = {}
         self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
         self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
-        self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in _WRAPPERS]
+        self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in WRAPPERS]
         self._hooks = [(module, dict(module._forward_hooks)) for module in model.modules()]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:

@@ -87,3 +87,31 @@ def test_what_cannot_be_measured(llama, tmp_path):
     (tmp_path / "blank.txt").write_text("\n \n")
     with pytest.raises(DataError, match="holds no text"):
         Corpus.from_file(tmp_path / "blank.txt")
+
+
+def test_the_corpus_that_the_hparams_name(tmp_path, monkeypatch):
+    import sys
+    from types import SimpleNamespace
+
+    from easyedit_unlearn.editors.corpus import corpus_of
+    from easyedit_unlearn.errors import ConfigError
+    from easyedit_unlearn.settings import NativeOptions
+
+    def named(corpus, tokens=4, retain=()):
+        return list(corpus_of(NativeOptions(corpus=corpus, corpus_tokens=tokens), "MEMIT", retain).texts)
+
+    assert named("retain", retain=[("Who? ", "Me.")]) == ["Who? Me."]
+    with pytest.raises(ConfigError, match="was given no retain set"):
+        named("retain")
+    asked = []
+
+    def load_dataset(*args, **kwargs):  # the edge: no network in tests
+        asked.append((args, kwargs))
+        return ({"text": "x" * 20} for _ in range(10))
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    assert named("hub:a/b:c") == ["x" * 20] * 2  # no more than four tokens need
+    assert asked == [(("a/b", "c"), {"split": "train", "streaming": True})]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ConfigError, match="pip install datasets"):
+        named("hub:a/b")

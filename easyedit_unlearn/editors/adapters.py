@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from easyedit_unlearn.editors.grace import EXACT
 from easyedit_unlearn.editors.modules import key_value_weight, module_named
 from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.storage import ADAPTER_FILE, replace_file
+from easyedit_unlearn.weights import WRAPPERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,7 +68,7 @@ class Codebook(Adapter):
 
     def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
         keys = tensors["keys"].expand(*given.shape[:-2], -1, -1)
-        distances = torch.cdist(given.float(), keys, compute_mode="donot_use_mm_for_euclid_dist")  # exact at any length
+        distances = torch.cdist(given.float(), keys, compute_mode=EXACT)  # exact at any length
         nearest, which = distances.min(-1)
         inside = nearest <= tensors["radii"][which]
         return torch.where(inside[..., None], tensors["values"][which].to(output.dtype), output)
@@ -183,7 +185,7 @@ def require_mergeable(model: torch.nn.Module) -> None:
 def _refuse_wrappers(model: torch.nn.Module) -> None:
     """EasyEdit's own GRACE and WISE wrap a layer, under parameter names that no checkpoint has."""
     for name, module in model.named_modules():
-        if type(module).__name__ in ("GRACEAdapter", "WISEAdapter"):
+        if type(module).__name__ in WRAPPERS:
             raise UnlearnError(
                 f"EasyEdit's {type(module).__name__} wraps {name} and cannot be saved from here: unlearn with "
                 "easyedit-unlearn run, or with unlearn.engine: native"

@@ -10,6 +10,7 @@ from torch import Tensor
 SHY = 0.9
 """A radius stays this much below the distance it must not reach."""
 EXACT = "donot_use_mm_for_euclid_dist"
+"""Distances that do not depend on how many are computed at once."""
 
 
 def deferral_radii(keys: Tensor, labels: Sequence[str], limit: float, outside: Tensor | None = None) -> Tensor:

@@ -1,5 +1,4 @@
-"""The Factual set of LUNAR (arXiv 2502.07218): 169 facts that language
-models know from pretraining."""
+"""The Factual set of LUNAR (arXiv 2502.07218): 169 facts that language models know from pretraining."""
 
 from __future__ import annotations
 
