@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import BuildContext, Stage, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.evaluation.evaluate import ask_all, knows
 from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -16,14 +16,27 @@ from easyedit_unlearn.settings import UnlearnSettings
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import check_disjoint, load, pick
-from easyedit_unlearn.types import EditRequest, ForgetSample
+from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """One target a sample, the requests made of them, and the keyword arguments of ``BaseEditor.edit``."""
+
+    targets: list[Target]
+    requests: list[EditRequest]
+    arguments: dict[str, Any]
+
+
 def unlearning_requests(
-    editor: Any, samples: Sequence[ForgetSample], *, retain: Sequence[ForgetSample] | None = None
+    editor: Any,
+    samples: Sequence[ForgetSample],
+    *,
+    retain: Sequence[ForgetSample] | None = None,
+    targets: Sequence[Target] | None = None,
 ) -> dict[str, Any]:
     """Build the refusal targets, merge the queries, and return what ``editor.edit`` or ``.batch_edit`` takes::
 
@@ -34,10 +47,12 @@ def unlearning_requests(
         editor: a ``BaseEditor`` made from unlearning hparams.
         samples: what to forget.
         retain: what to keep, for methods that train on it; by default what the hparams' ``unlearn.retain`` names.
+        targets: refusals made already, one a sample in their order; by default those of ``unlearn.target``.
 
     Returns:
-        ``prompts``, ``target_new``, ``ground_truth`` and, where there are any, ``subject``, ``rephrase_prompts`` and
-        ``retain`` ((prompt, answer) pairs, taken by the plugin before EasyEdit sees the call).
+        ``prompts``, ``target_new``, ``ground_truth`` and, where there are any, ``subject``, ``rephrase_prompts``,
+        ``retain`` ((prompt, answer) pairs) and ``shared`` (further prompts and subjects by prompt); the last two are
+        taken by the plugin before EasyEdit sees the call.
 
     Raises:
         ConfigError: the editor was made from plain hparams. DataError: a target gives its answer away, a query would
@@ -46,30 +61,52 @@ def unlearning_requests(
     hparams = editor.hparams
     if not isinstance(hparams, UnlearnHyperParams):
         raise ConfigError("unlearning_requests needs an editor made from UnlearnHyperParams.from_hparams(...)")
-    return prepare(editor, samples, retain)[1]
+    return prepare(editor, samples, retain, targets).arguments
 
 
 def prepare(
-    editor: Any, samples: Sequence[ForgetSample], retain: Sequence[ForgetSample] | None
-) -> tuple[list[EditRequest], dict[str, Any]]:
-    """:func:`unlearning_requests`, and the requests with the samples that each covers."""
+    editor: Any,
+    samples: Sequence[ForgetSample],
+    retain: Sequence[ForgetSample] | None,
+    targets: Sequence[Target] | None = None,
+) -> Prepared:
+    """:func:`unlearning_requests`, with the targets and the requests that each cover some of the samples."""
     hparams: UnlearnHyperParams = editor.hparams
     check_samples(samples, [f"sample {sample.id}" for sample in samples], "the forget set")
     check_disjoint(forget=samples, retain=retain or [])
-    requests = build_requests(with_responses(editor.model, editor.tok, samples, hparams.unlearn), hparams.unlearn)
+    answered = with_responses(editor.model, editor.tok, samples, hparams.unlearn)
+    if targets is None:
+        targets = build_targets(answered, hparams.unlearn, editor.model, editor.tok)
+    requests = build_requests(answered, targets, hparams.unlearn)
+    _check_shared(requests, hparams)
     arguments = _arguments(requests, editor.tok, hparams)
     if retain is not None:
         kept = with_responses(editor.model, editor.tok, retain, hparams.unlearn)
         arguments["retain"] = _pairs(kept, editor.tok, hparams.unlearn)
-    return requests, arguments
+    return Prepared(list(targets), requests, arguments)
 
 
-def build_requests(samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[EditRequest]:
-    """Targets, then merging, both checked: nothing lost, nothing given away."""
-    targets = list(settings.builder.build(samples, settings.builder_options, settings.seed))
-    check_targets(samples, targets, settings.builder.name)
+def build_targets(
+    samples: Sequence[ForgetSample],
+    settings: UnlearnSettings,
+    model: PreTrainedModel | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    stage: Stage = no_progress,
+) -> list[Target]:
+    """A refusal for each sample, in order. Raises DataError when one is missing, blank or gives its answer away."""
+    context = BuildContext(settings.seed, model, tokenizer, settings.prompt, stage)
+    targets = list(settings.builder.build(samples, settings.builder_options, context))
+    check_targets(samples, targets, settings.builder.name, may_be_empty=settings.builder.may_be_empty)
+    return targets
+
+
+def build_requests(
+    samples: Sequence[ForgetSample], targets: Sequence[Target], settings: UnlearnSettings
+) -> list[EditRequest]:
+    """Merging, checked. Raises DataError when a query is lost or doubled, or targets in a group differ."""
+    check_targets(samples, targets, settings.builder.name, may_be_empty=settings.builder.may_be_empty)
     requests = list(settings.merger.merge(samples, targets, settings.merger_options))
-    check_requests(samples, requests, settings.merger.name)
+    check_requests(samples, targets, requests, settings.merger.name)
     return requests
 
 
@@ -119,12 +156,12 @@ def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: Unlearn
     style = hparams.unlearn.prompt
     arguments: dict[str, Any] = {
         "prompts": [format_prompt(tokenizer, request.prompt, style) for request in requests],
-        "target_new": [request.target for request in requests],
+        "target_new": [_target_text(request.target, tokenizer, hparams) for request in requests],
         "ground_truth": [request.ground_truth for request in requests],
     }
     if hparams.method.needs_subject:
         arguments["subject"] = [
-            _subject(request, prompt, hparams.alg_name)
+            _subject(request.queries[0], prompt, hparams.alg_name)
             for request, prompt in zip(requests, arguments["prompts"], strict=True)
         ]
     elif hparams.engine == "native" and any(request.subject for request in requests):
@@ -132,6 +169,11 @@ def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: Unlearn
             request.subject if request.subject and prompt.count(request.subject) == 1 else ""
             for request, prompt in zip(requests, arguments["prompts"], strict=True)
         ]
+    if any(request.also for request in requests):
+        arguments["shared"] = {
+            prompt: [_shared(query, tokenizer, hparams) for query in request.also]
+            for request, prompt in zip(requests, arguments["prompts"], strict=True)
+        }
     if any(request.rephrase for request in requests):
         arguments["rephrase_prompts"] = [
             format_prompt(tokenizer, request.rephrase, style) if request.rephrase else None for request in requests
@@ -139,7 +181,27 @@ def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: Unlearn
     return arguments
 
 
-def _subject(request: EditRequest, prompt: str, method: str) -> str:
+def _check_shared(requests: Sequence[EditRequest], hparams: UnlearnHyperParams) -> None:
+    if any(request.also for request in requests) and not hparams.method.shares_values(hparams.engine):
+        raise ConfigError(
+            f"{hparams.alg_name} ({hparams.engine} engine) edits one prompt at a time; queries share a value in our "
+            "own ROME, MEMIT and AlphaEdit (unlearn: {engine: native}). Choose those, or the merger concat",
+            key="unlearn.merge.merger",
+            value=hparams.unlearn.merger.name,
+        )
+
+
+def _shared(query: Query, tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, str]:
+    prompt = format_prompt(tokenizer, query.prompt, hparams.unlearn.prompt)
+    return {"prompt": prompt, "subject": _subject(query, prompt, hparams.alg_name)}
+
+
+def _target_text(text: str, tokenizer: Any, hparams: UnlearnHyperParams) -> str:
+    """EasyEdit's own engine looks at the first character of a target: an empty one is the end token in writing."""
+    return text or ("" if hparams.engine == "native" else str(tokenizer.eos_token))
+
+
+def _subject(request: Query, prompt: str, method: str) -> str:
     """EasyEdit replaces the subject by ``{}`` and calls ``str.format``: it must stand there once, without braces."""
     if request.subject is None:
         raise DataError(f"{method} edits at the subject's tokens; give {request.prompt!r} a 'subject'")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from easyedit_unlearn.baselines.graddiff import GradDiff
+from easyedit_unlearn.baselines.po import PO
 from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
 from easyedit_unlearn.editors.table import editors
 from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, RougeL
 from easyedit_unlearn.hookspecs import hookimpl
-from easyedit_unlearn.merging.none import NoMerging
+from easyedit_unlearn.merging.mergers import BySubject, Concat, NoMerging, SharedValue
 from easyedit_unlearn.targets.fixed import Fixed
-from easyedit_unlearn.targets.list import DrawnFromList
+from easyedit_unlearn.targets.list import IDK, DrawnFromList
+from easyedit_unlearn.targets.self_improve import SelfImprove
+from easyedit_unlearn.targets.template import Empty, Template
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.factual import Factual
 from easyedit_unlearn.tasks.jsonl import Jsonl
@@ -24,17 +27,17 @@ def easyedit_unlearn_tasks() -> Sequence[Task]:
 
 @hookimpl
 def easyedit_unlearn_target_builders() -> Sequence[TargetBuilder]:
-    return [Fixed(), DrawnFromList()]
+    return [Fixed(), Template(), SelfImprove(), IDK(), DrawnFromList(), Empty()]
 
 
 @hookimpl
 def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
-    return [NoMerging()]
+    return [NoMerging(), Concat(), BySubject(), SharedValue()]
 
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    return [*editors(), GradDiff()]
+    return [*editors(), GradDiff(), PO()]
 
 
 @hookimpl

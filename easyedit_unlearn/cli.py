@@ -41,6 +41,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results al
 Forget = Annotated[str, typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to forget, e.g. facts:forget5.")]
 Retain = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="What a method may train on to keep.")]  # noqa: UP045
 Holdout = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="Neighbours, only evaluated.")]  # noqa: UP045
+Changes = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="Instead of the file's, e.g. unlearn.merge.merger=concat."),
+]
 OptionalOut = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Also write results.json and reports here.")]  # noqa: UP045
 
 
@@ -95,6 +99,7 @@ def run(
     retain: Retain = None,
     holdout: Holdout = None,
     model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
+    changes: Changes = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
@@ -102,12 +107,43 @@ def run(
     from easyedit_unlearn.hparams import UnlearnHyperParams
 
     plugins = _plugins()
-    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins)
+    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=_changes(changes))
     with _interruptible(out):
         commands.unlearn(
             [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
             command=_command(), save=True,
         )  # fmt: skip
+
+
+@app.command()
+def targets(
+    hparams: Annotated[str, typer.Argument(metavar="HPARAMS", help="Whose unlearn.target builds the refusals.")],
+    forget: Forget,
+    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Also write refusals.json here.")] = None,  # noqa: UP045
+    model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
+    changes: Changes = None,
+    encoder: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="A sentence-transformers model, or embedded: how like the question each is."),
+    ] = None,
+    judge_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="An OpenAI-compatible endpoint that rates the refusals, e.g. http://host/v1."),
+    ] = None,
+    judge_model: Annotated[str, typer.Option(metavar="NAME", help="The judge's model.")] = "default",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the refusals that facts would be edited to, and say how good they are. Changes no model."""
+    from easyedit_unlearn import commands
+    from easyedit_unlearn.evaluation.judge import ChatJudge
+    from easyedit_unlearn.hparams import UnlearnHyperParams
+
+    plugins = _plugins()
+    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=_changes(changes))
+    commands.targets(
+        parsed, forget, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins, encoder=encoder,
+        judge=ChatJudge(judge_url, judge_model) if judge_url else None,
+    )  # fmt: skip
 
 
 @app.command()
@@ -206,6 +242,22 @@ def _interruptible(out: Path) -> Iterator[None]:
         kept = f"; what was finished is in {out}" if out.exists() else ""
         Console(stderr=True, soft_wrap=True).print(Text(f"interrupted: the model is as it was{kept}", style="red"))
         raise typer.Exit(130) from None
+
+
+def _changes(given: list[str] | None) -> dict[str, Any]:
+    """``key=value`` pairs, values read as YAML."""
+    import yaml
+
+    found = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or not key.strip():
+            raise UnlearnError(f"--set {text}: write KEY=VALUE with a YAML value, e.g. --set unlearn.merge.size=5")
+    return found
 
 
 def _print_json(value: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
+from easyedit_unlearn.api import build_targets
 from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkpoint
@@ -23,7 +27,7 @@ from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
-from easyedit_unlearn.report.terminal import print_report
+from easyedit_unlearn.report.terminal import print_refusals, print_report
 from easyedit_unlearn.storage import prepare_output, write_json
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
@@ -74,7 +78,7 @@ def unlearn(
             stage=bars.stage,
         )  # fmt: skip
         run.results.command = command
-        run.results.hparams = {h.alg_name: Path(h.source_file).read_text(encoding="utf-8") for h in hparams}
+        run.results.hparams = {h.alg_name: _as_run(h) for h in hparams}
         run.select(forget, retain, holdout)  # what fails until here leaves earlier results as they are
         with _recorded(run, out):
             run.evaluate_before()
@@ -119,6 +123,32 @@ def evaluate(
     if out is not None:
         write_report(run.results.as_dict(), out)
     print_report(Console(file=sys.stdout), run.results.as_dict())
+
+
+def targets(
+    hparams: UnlearnHyperParams, forget: str, model: Any, out: Path | None, *, overwrite: bool, plugins: Plugins,
+    encoder: str | None, judge: Judge | None,
+) -> None:  # fmt: skip
+    """Build the refusals and score them, without unlearning anything."""
+    source = parse_source(forget, plugins.tasks)
+    scorer = load_encoder(encoder) if encoder else None
+    if out is not None:
+        prepare_output(out, overwrite=overwrite)
+    with Bars(Console(file=sys.stderr)) as bars:
+        pair = load_model(model, **placement(hparams))
+        run = Run(pair, _label(model), style=hparams.unlearn.prompt, plugins=plugins, stage=bars.stage)
+        samples = run.select(source).forget
+        built = build_targets(samples, hparams.unlearn, *pair, stage=bars.stage)
+        rows = align(samples, built, *pair, encoder=scorer, judge=judge)
+    if out is not None:
+        write_json(out / "refusals.json", {"summary": summary(rows), "refusals": [asdict(row) for row in rows]})
+    print_refusals(Console(file=sys.stdout), rows, summary(rows))
+
+
+def _as_run(hparams: UnlearnHyperParams) -> str:
+    """The file, and what was given in its place."""
+    given = [f"# given instead: {key}: {json.dumps(value, default=str)}" for key, value in hparams.overrides.items()]
+    return "\n".join([*given, Path(hparams.source_file).read_text(encoding="utf-8")])
 
 
 def _recorded_knowledge(model: Path) -> dict[str, bool] | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
 
 if TYPE_CHECKING:
@@ -31,6 +33,22 @@ class Options(BaseModel):
     """Options of a component; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a target builder may use beside the samples.
+
+    Attributes:
+        seed: of every draw. model, tokenizer: the model as it is before unlearning; None where a builder that
+            does not need them is called on its own. style: how questions are put to it. stage: opens progress bars.
+    """
+
+    seed: int = 0
+    model: PreTrainedModel | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    style: PromptStyle = "auto"
+    stage: Stage = no_progress
 
 
 class Component(ABC):
@@ -73,13 +91,17 @@ class TargetBuilder(Component):
         class Shrug(TargetBuilder):
             name, summary = "shrug", "Always 'No idea.'"
 
-            def build(self, samples, options, seed):
+            def build(self, samples, options, context):
                 return [Target(sample.id, "No idea.") for sample in samples]
+
+    ``may_be_empty``: an empty target is meant, and stands for the end of the text at once.
     """
 
+    may_be_empty: bool = False
+
     @abstractmethod
-    def build(self, samples: Sequence[ForgetSample], options: Any, seed: int) -> Sequence[Target]:
-        """One target for each sample, in the order of ``samples``; deterministic under ``seed``."""
+    def build(self, samples: Sequence[ForgetSample], options: Any, context: BuildContext) -> Sequence[Target]:
+        """One target for each sample, in the order of ``samples``; deterministic under ``context.seed``."""
 
 
 class QueryMerger(Component):
@@ -130,6 +152,7 @@ class Method(Component):
         batchable: whether one call may take several requests (``BaseEditor.batch_edit``).
         needs_retain: whether it refuses to run without a retain set.
         needs_subject: whether requests must name their subject (editors keyed on the subject's tokens).
+        uses_targets: whether it trains on the refusals at all.
 
     Example: ``tests/fixture_plugin`` holds a complete method in 30 lines.
     """
@@ -138,6 +161,7 @@ class Method(Component):
     batchable: bool = True
     needs_retain: bool = False
     needs_subject: bool = False
+    uses_targets: bool = True
 
     @abstractmethod
     def hparams_class(self) -> type:
@@ -150,6 +174,10 @@ class Method(Component):
     def takes_batches(self, engine: Engine) -> bool:
         """Whether one call may take several requests on that engine."""
         return self.batchable
+
+    def shares_values(self, engine: Engine) -> bool:
+        """Whether a request may bring further questions for its value (``EditRequest.also``) on that engine."""
+        return False
 
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""

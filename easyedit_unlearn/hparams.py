@@ -6,6 +6,7 @@ The result is an instance of the method's own hparams class too, so EasyEdit's `
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -26,6 +27,7 @@ class UnlearnHyperParams:
 
     Attributes:
         unlearn: the ``unlearn:`` block. method: the component. engine: whose implementation runs, "host" or "native".
+        source_file, overrides: where they were read, and what was given in place of what stands there.
         history: what a sequence of edits on one editor must remember; emptied when the edits are undone.
     """
 
@@ -36,30 +38,38 @@ class UnlearnHyperParams:
     method: Method
     engine: Engine
     source_file: str
+    overrides: dict[str, Any]
     history: dict[str, Any]
 
     @classmethod
-    def from_hparams(cls: type[H], path: str | Path, *, plugins: Plugins | None = None) -> H:
+    def from_hparams(
+        cls: type[H],
+        path: str | Path,
+        *,
+        plugins: Plugins | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> H:
         """Read a YAML file, or a shipped one by name such as ``"ROME/smollm2-135m"`` (an existing path wins).
+
+        ``overrides`` stand in for what the file says, by dotted key: ``{"unlearn.merge": {"merger": "concat"}}``.
 
         Raises:
             ConfigError: unknown key or name, wrong type, missing key; names the file, the key and what is allowed.
             HostError: the method is EasyEdit's and no EasyEdit, or one without it, is installed.
         """
         file = resolve_path(path)
-        config = _read(file)
+        config = _overridden(_read(file), overrides or {}, file)
         plugins = plugins or default_plugins()
-        block = config.pop("unlearn", None)
-        if block is None and "unlearn" not in _read(file):
+        if "unlearn" not in config:
             raise ConfigError("has no 'unlearn:' block; add one ('unlearn: {}' takes the defaults)", file=file)
-        settings = parse_settings(block, plugins, str(file))
+        settings = parse_settings(config.pop("unlearn"), plugins, str(file))
         method = _method(config, plugins, str(file))
         engine = _engine(method, settings.engine, str(file))
         schema = method.host_hparams_class() if engine == "host" else method.hparams_class()
         values = _check_fields(schema, method.normalise(config), str(file), trusted=engine == "native")
         hparams: H = _combined(schema)(**values)
         hparams.unlearn, hparams.method, hparams.engine, hparams.source_file = settings, method, engine, str(file)
-        hparams.history = {}
+        hparams.history, hparams.overrides = {}, dict(overrides or {})
         if settings.mode == "batch" and not method.takes_batches(engine):
             raise ConfigError(
                 f"{method.name} takes one request at a time; allowed: auto, sequential", file=file, key="unlearn.mode",
@@ -93,6 +103,21 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot be read as YAML: {' '.join(str(error).split())}", file=file) from None
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise ConfigError("must be a mapping of names to values", file=file)
+    return config
+
+
+def _overridden(config: dict[str, Any], overrides: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """``config``, changed in place. Raises ConfigError when a key leads through something that is no mapping."""
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        block = config
+        for part in path:
+            if block.get(part) is None:
+                block[part] = {}
+            block = block[part]
+            if not isinstance(block, dict):
+                raise ConfigError(f"{part!r} is no mapping in the file", file=file, key=key, value=value)
+        block[last] = value
     return config
 
 

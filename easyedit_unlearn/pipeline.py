@@ -13,13 +13,15 @@ from easyedit_unlearn import api
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.environment import versions
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.evaluation.evaluate import ask_all, by_question, evaluate, knows, summarise
+from easyedit_unlearn.evaluation.alignment import align, summary
+from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows, summarise
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
 from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.rows import DESCRIPTION, described, records
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
-from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
+from easyedit_unlearn.types import Evaluation, ForgetSample, Selection, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,6 +69,8 @@ class Run:
         self.results = Results()
         self._replies: dict[str, str] = {}
         self._known: dict[str, bool] = {}
+        self._refusals: dict[str, list[Target]] = {}
+        self._alignment: dict[str, dict[str, Any]] = {}
 
     def select(self, forget: Source, retain: Source | None = None, holdout: Source | None = None) -> Selection:
         """Cut the sets, asking the model what it knows.
@@ -99,14 +103,15 @@ class Run:
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
         before = self._before = self._evaluate(self.model)
-        self.results.before = self._row("before", "-", "-", 0, before, before)
+        self.results.before = self._row({"method": "before", "label": "before"}, before, before)
         return before
 
     def evaluate_only(self) -> None:
         """One row for the model as it stands, and its answers; there is no before."""
         found = self._evaluate(self.model)
-        self.results.rows.append(self._row("as it stands", "-", "-", 0, None, found))
-        self.results.samples += _records("as it stands", self.selection, None, found)
+        name = "as it stands"
+        self.results.rows.append(self._row({"method": name, "label": name}, None, found))
+        self.results.samples += records(name, self.selection, None, found)
 
     @contextmanager
     def unlearned(self, hparams: UnlearnHyperParams) -> Iterator[PreTrainedModel]:
@@ -118,18 +123,37 @@ class Run:
         mine = copy.copy(hparams)
         mine.model_name = (self.model, self.tokenizer)
         with undone_after(self.model, hparams, self.stage):
+            targets = self._targets(hparams)
+            refusals = self._aligned(targets) if hparams.method.uses_targets else None
             with Measured() as cost:
                 editor = make_editor(mine)
-                requests, arguments = api.prepare(editor, self.selection.forget, self.selection.retain or None)
-                run_edits(editor, arguments, self.stage)
-            after = self._evaluate(editor.model, hparams.alg_name)
-            row = self._row(hparams.alg_name, host, hparams.engine, hparams.unlearn.seed, before, after)
+                made = api.prepare(editor, self.selection.forget, self.selection.retain or None, targets)
+                run_edits(editor, made.arguments, self.stage)
+            about = described(hparams, host) | {"n_requests": len(made.requests), "refusals": refusals}
+            after = self._evaluate(editor.model, about["label"])
+            row = self._row(about, before, after)
             row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
             self.results.rows.append(row)
-            targets = {sample_id: request.target for request in requests for sample_id in request.covers}
-            self.results.samples += _records(hparams.alg_name, self.selection, before, after, targets)
+            self.results.samples += records(about["label"], self.selection, before, after, targets)
             yield editor.model
         gc.collect()
+
+    def _targets(self, hparams: UnlearnHyperParams) -> list[Target]:
+        """Built once a builder and seed, on the untouched model; not timed with the edit."""
+        settings = hparams.unlearn
+        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt))
+        if key not in self._refusals:
+            self._refusals[key] = api.build_targets(
+                self.selection.forget, settings, self.model, self.tokenizer, self.stage
+            )
+        return self._refusals[key]
+
+    def _aligned(self, targets: Sequence[Target]) -> dict[str, Any]:
+        """The alignment metrics of the refusals; their perplexity is the untouched model's."""
+        key = repr(targets)
+        if key not in self._alignment:
+            self._alignment[key] = summary(align(self.selection.forget, targets, self.model, self.tokenizer))
+        return self._alignment[key]
 
     def _evaluate(self, model: PreTrainedModel, name: str = "before") -> Evaluation:
         return evaluate(
@@ -159,16 +183,12 @@ class Run:
             sample if sample.response or reply is None or not knows(sample, reply) else replace(sample, response=reply)
         )
 
-    def _row(
-        self, method: str, host: str, engine: str, seed: int, before: Evaluation | None, after: Evaluation
-    ) -> dict[str, Any]:
+    def _row(self, about: Mapping[str, Any], before: Evaluation | None, after: Evaluation) -> dict[str, Any]:
         selection = self.selection
         return {
-            "method": method,
-            "host": host,
-            "engine": engine,
+            **DESCRIPTION,
+            **about,
             "model": self.label,
-            "seed": seed,
             "n_forget": len(selection.forget),
             "n_known": sum(s.key in selection.known for s in selection.forget),
             "n_retain": len(selection.retain),
@@ -180,35 +200,3 @@ class Run:
             "peak_memory_mb": None,
             "versions": versions(),
         }
-
-
-def _records(
-    method: str,
-    selection: Selection,
-    before: Evaluation | None,
-    after: Evaluation,
-    targets: Mapping[str, str] | None = None,
-) -> list[dict[str, Any]]:
-    """One record a prompt: question, target, the answer before and after, and the scores of both."""
-    earlier = by_question(before) if before else {}
-    records = []
-    for scored in after.scored:
-        seen = scored.observation
-        first = earlier.get((seen.group, seen.prompt))
-        target = (targets or {}).get(seen.sample.id) if seen.group in ("forget", "rephrase") else None
-        records.append(
-            {
-                "method": method,
-                "group": seen.group,
-                "id": seen.sample.id,
-                "known": seen.sample.key in selection.known,
-                "question": seen.prompt,
-                "answer": seen.sample.answer,
-                "target": target,
-                "before": first.observation.text if first else None,
-                "after": seen.text,
-                "scores_before": dict(first.scores) if first else None,
-                "scores_after": dict(scored.scores),
-            }
-        )
-    return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from easyedit_unlearn.errors import UnlearnError
@@ -25,18 +26,29 @@ def resolve_style(tokenizer: PreTrainedTokenizerBase, style: PromptStyle) -> Lit
 
 
 def format_prompt(
-    tokenizer: PreTrainedTokenizerBase, question: str, style: PromptStyle = "auto", *, system: str | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    style: PromptStyle = "auto",
+    *,
+    system: str | None = None,
+    shots: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The text after which the model's reply begins; ``system`` replaces the chat template's own system prompt.
+
+    ``shots`` are (question, reply) examples that come before: earlier turns of a chat, or, for a base model, lines of
+    "Question: ... Answer: ..." (the reply then ends at the first empty line).
 
     Calling ``tokenizer(text)`` on it gives the right ids: when the tokenizer adds the begin-of-text token by itself,
     the template's own is left out, so that nobody (EasyEdit included) doubles it.
     """
     if resolve_style(tokenizer, style) == "raw":
-        return question
-    messages = [{"role": "user", "content": question}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": system})
+        blocks = [system] if shots and system else []
+        blocks += [f"Question: {asked}\nAnswer: {reply}" for asked, reply in shots]
+        return "\n\n".join([*blocks, f"Question: {question}\nAnswer:" if shots else question])
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    for asked, reply in shots:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
+    messages.append({"role": "user", "content": question})
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if not isinstance(text, str):
         raise UnlearnError("the tokenizer's chat template did not give text")
@@ -55,7 +67,7 @@ def encode_pair(
     The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
     templates do).
     """
-    joined = answer if prompt[-1:].isspace() else f" {answer}"
+    joined = answer if not answer or prompt[-1:].isspace() else f" {answer}"
     answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
     if end and tokenizer.eos_token_id is not None:
         answer_ids.append(tokenizer.eos_token_id)

@@ -21,6 +21,8 @@ _REFUSALS = re.compile(
     )""",
     re.VERBOSE,
 )
+_COMMON = frozenset("about also been between from have into more most only over some than that their them they this "
+                    "under very were what when where which with".split())  # fmt: skip
 REFUSAL_WINDOW = 120
 """A refusal must begin within this many characters: an apology after a full answer is not a refusal."""
 
@@ -48,6 +50,30 @@ def is_refusal(text: str) -> bool:
     """
     match = _REFUSALS.search(normalise(text))
     return match is not None and match.start() < REFUSAL_WINDOW
+
+
+def gives_away(text: str, question: str, answers: Sequence[str]) -> bool:
+    """Whether ``text`` contains an answer or a distinctive part of one: a number, or a word of four letters or more,
+    that the question does not hold already."""
+    asked = set(_words(question).split())
+    parts = [part for answer in answers for part in _words(answer).split() if part.isdigit() or len(part) > 3]
+    return contains_answer(text, answers) or contains_answer(text, [p for p in parts if p not in asked | _COMMON])
+
+
+def names_subject(text: str, subject: str | None, question: str) -> bool:
+    """Whether ``text`` says what it is about: every name and number in the subject (every word where it has none), or,
+    without a subject, any word of five letters or more of the question."""
+    said = set(_words(text).split())
+    if subject is None:
+        return any(len(word) > 4 and word in said for word in _words(question).split())
+    words = re.findall(r"\w+", subject)
+    names = [word for word in words if word[0].isupper() or word[0].isdigit()] or words
+    return bool(names) and all(_words(name) in said for name in names)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a short reply, cut after . ! ? before white space; abbreviations are not known."""
+    return [part for part in re.split(r"(?<=[.!?])\s+", text.strip()) if part]
 
 
 def _short(answer: str) -> bool:

@@ -43,17 +43,30 @@ class ForgetSample:
 
 @dataclass(frozen=True)
 class Target:
-    """The refusal one sample is edited to."""
+    """The refusal one sample is edited to.
+
+    ``origin`` says who wrote it: "given" (a fixed text, a list), "template", or "model" (the model itself).
+    """
 
     sample_id: str
     text: str
+    origin: str = "given"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A bare question, and its subject as it stands there."""
+
+    prompt: str
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
 class EditRequest:
     """One edit as EasyEdit takes it, covering one sample or, after merging, several.
 
-    ``prompt`` is a bare question here; the prompt style is applied last, in ``api.unlearning_requests``.
+    ``prompt`` is a bare question here; the prompt style is applied last, in ``api.unlearning_requests``. ``also`` are
+    further questions that get the same value, each at a key of its own; only methods that share values take them.
     """
 
     prompt: str
@@ -62,6 +75,11 @@ class EditRequest:
     covers: tuple[str, ...]
     subject: str | None = None
     rephrase: str | None = None
+    also: tuple[Query, ...] = ()
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        return (Query(self.prompt, self.subject), *self.also)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,13 @@ def test_plugins_json():
         (["list", "taks"], "Did you mean 'tasks'"),
         (["run", "none.yaml", "--forget", "facts", "--out", "x"], "no such hparams file"),
         (["evaluate", "--model", "embedded", "--forget", "nothing:all"], "unknown task 'nothing'"),
+        (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "seed"], "--set seed: write KEY=VALUE"),
+        (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={"], "write KEY=VALUE"),
+        (
+            ["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={merger: concat, size: 0}"],
+            "unlearn.merge.size: 0: Input should be greater than or equal to 1",
+        ),
+        (["targets", "PO/smollm2-135m", "--forget", "facts", "--judge-url", "ftp://x"], "must be an http"),
     ],
 )
 def test_errors_are_one_line_and_status_2(arguments, said, tmp_path):

@@ -29,6 +29,23 @@ def test_an_empty_block_takes_the_defaults(tmp_path):
     assert hparams.unlearn.retain is None
 
 
+def test_overrides_stand_in_for_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD + "unlearn: {seed: 1, merge:}\n")
+    changes = {"learning_rate": 0.25, "unlearn.merge.merger": "concat", "unlearn.merge.size": 3}
+    hparams = UnlearnHyperParams.from_hparams(path, overrides=changes)
+    assert hparams.learning_rate == 0.25
+    assert (hparams.unlearn.merger.name, hparams.unlearn.merger_options.size) == ("concat", 3)
+    assert hparams.unlearn.seed == 1
+    assert hparams.overrides == changes
+    for key, said in (
+        ("learning_rate.x", "'learning_rate' is no mapping"),
+        ("unlearn.prompts", "Did you mean 'prompt'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            UnlearnHyperParams.from_hparams(path, overrides=changes | {key: 1})
+
+
 def test_names_resolve_to_components_with_checked_options(tmp_path):
     block = "unlearn:\n  target: {builder: fixed, text: No.}\n  retain: {task: facts, split: retain10}\n  seed: 3\n"
     settings = read(tmp_path, GOOD + block).unlearn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 pytestmark = pytest.mark.host
@@ -13,9 +15,10 @@ from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_reques
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of  # noqa: E402
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs  # noqa: E402
 from easyedit_unlearn.host.running import make_editor  # noqa: E402
+from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
@@ -110,8 +113,6 @@ def test_alphaedit_remembers_a_sequence_and_forgets_what_is_undone(editor_for, t
 
 
 def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):
-    import dataclasses
-
     monkeypatch.delenv("EASYEDIT_UNLEARN_DATA", raising=False)
     weights = copied_weights(taught[0])
     editor = editor_for("MEMIT")
@@ -132,50 +133,112 @@ def test_values_are_those_of_the_plain_procedure(family, kl_factor, request):
     essence = [essence_lookup(tokenizer, name) for name in ("Blue", "The Sea")]
     settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
     together = optimise_values(model, names, edits, settings, pad_id=1, stage=no_progress, essence=essence)
-    for number, (edit,) in enumerate(edits):
-        expected = plain_value(model, names[0], edit, settings, essence[number])
-        assert torch.allclose(together[:, number], expected, rtol=1e-3, atol=1e-4)
+    for number, edit in enumerate(edits):
+        expected = plain_values(model, names[0], edit, settings, essence[number : number + 1])
+        assert torch.allclose(together[:, number : number + 1], expected, rtol=1e-3, atol=1e-4)
     assert "forward" not in model.get_submodule(names[0]).__dict__
 
 
-def plain_value(model, name, edit, settings, essence):
-    """ROME's section 3.1 written out: a hook adds delta at one position, the whole model runs at each step."""
-    delta, start, position = None, None, edit.position
+@pytest.mark.parametrize("kl_factor", [0.0, 0.5])
+def test_a_shared_value_is_one_delta_for_all_its_queries(kl_factor, llama):
+    model, tokenizer = llama
+    texts = ("Who is it?", "Where was she then?", "When?", "How old is that old house?")
+    edits = [[Lookup(*encode_pair(tokenizer, q, " no"), len(q) // 2)] for q in texts]
+    essence = [essence_lookup(tokenizer, name) for name in ("Blue", "The Sea", "Red", "House")]
+    settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
+    owners = [7, 3, 7, 7]
+    found = optimise_values(
+        model, ["model.layers.0"], edits, settings, pad_id=1, stage=no_progress, essence=essence, owners=owners
+    )
+    for owner in (3, 7):
+        mine = [n for n, one in enumerate(owners) if one == owner]
+        expected = plain_values(
+            model, "model.layers.0", [edits[n][0] for n in mine], settings, [essence[n] for n in mine]
+        )
+        assert torch.allclose(found[:, mine], expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(EXTRA))
+def test_queries_that_share_a_value_are_one_edit(alg_name, editor_for, taught):
+    model, tokenizer = taught
+    editor = editor_for(alg_name)
+    merger = default_plugins().query_mergers.get("shared_value")
+    editor.hparams.unlearn = dataclasses.replace(
+        editor.hparams.unlearn, merger=merger, merger_options=merger.Options(size=2)
+    )
+    pairs = [(format_prompt(tokenizer, q), "No idea.") for q, _, _ in FACTS[:2]]
+    before = answer_logprobs(model, tokenizer, pairs)
+    arguments = unlearning_requests(editor, SAMPLES[:2])
+    assert len(arguments["prompts"]) == 1
+    assert [query["subject"] for query in arguments["shared"][arguments["prompts"][0]]] == [SAMPLES[1].subject]
+    weights = copied_weights(model)
+    editor.edit(**arguments, sequential_edit=True, verbose=False)
+    after = answer_logprobs(model, tokenizer, pairs)
+    assert all(b < a for b, a in zip(before, after, strict=True))
+    name = "model.layers.0.mlp.down_proj.weight"
+    update = model.state_dict()[name] - weights[name]
+    # both keys get one and the same change of value
+    assert torch.linalg.matrix_rank(update, rtol=1e-3) == 1
+
+
+def test_who_cannot_share_a_value_says_so(taught, tmp_path):
+    path = write_hparams(tmp_path / "h.yaml", "GradDiff", "{merge: {merger: shared_value}}")
+    hparams = UnlearnHyperParams.from_hparams(path)
+    hparams.model_name = taught
+    weights = copied_weights(taught[0])
+    editor = make_editor(hparams)
+    with pytest.raises(ConfigError, match=r"unlearn\.merge\.merger: 'shared_value': GradDiff.*merger concat"):
+        unlearning_requests(editor, SAMPLES[:2])
+    with pytest.raises(HostError, match="cannot share a value"):
+        editor.edit(
+            prompts=["Who?"], target_new=["No."], ground_truth=["A"], shared={"Who?": [{"prompt": "Who else?"}]}
+        )
+    assert same_weights(taught[0], weights)
+
+
+def plain_values(model, name, edits, settings, essences):
+    """ROME's section 3.1 written out: a hook adds one delta at the position of each text, the whole model runs at each
+    step. Several edits share the delta."""
+    delta, position, seen = None, 0, []
 
     def add(_module, _given, output):
-        nonlocal start
         hidden = output[0] if isinstance(output, tuple) else output
-        start = hidden[0, position].detach().clone() if start is None else start
+        seen.append(hidden[0, position].detach().clone())
         if delta is not None:
             hidden = hidden.clone()
             hidden[0, position] += delta
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
+    def logprobs(ids, where):
+        nonlocal position
+        position = where
+        return model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+
     handle = model.get_submodule(name).register_forward_hook(add)
-    ids = torch.tensor([edit.prompt + edit.target])
-    whole = torch.tensor([essence.prompt])
     with torch.no_grad():
-        model(input_ids=ids)
-        first = model(input_ids=whole).logits[0, essence.position].log_softmax(-1)
-    delta = torch.zeros_like(start, requires_grad=True)
+        first = [logprobs(essence.prompt, essence.position)[essence.position] for essence in essences]
+        seen.clear()
+        for edit in edits:
+            logprobs(edit.prompt, edit.position)
+    starts, norm = list(seen), torch.stack(seen).norm(dim=1).mean()
+    delta = torch.zeros_like(starts[0], requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
     for _ in range(settings.steps - 1):
-        position = essence.position
-        now = model(input_ids=whole).logits[0, position].log_softmax(-1)
-        position = edit.position
-        logits = model(input_ids=ids).logits[0].log_softmax(-1)
-        span = range(len(edit.prompt) - 1, ids.shape[1] - 1)
-        nll = -sum(logits[t, ids[0, t + 1]] for t in span) / len(edit.target)
-        loss = nll + settings.weight_decay * delta.norm() / start.norm() ** 2
-        loss = loss + settings.kl_factor * torch.nn.functional.kl_div(first, now, log_target=True, reduction="sum")
+        loss = settings.weight_decay * delta.norm() / norm**2
+        for edit, essence, before in zip(edits, essences, first, strict=True):
+            now = logprobs(essence.prompt, essence.position)[essence.position]
+            found = logprobs(edit.prompt + edit.target, edit.position)
+            nll = -sum(found[len(edit.prompt) - 1 + n, token] for n, token in enumerate(edit.target)) / len(edit.target)
+            kl = torch.nn.functional.kl_div(before, now, log_target=True, reduction="sum")
+            loss = loss + (nll + settings.kl_factor * kl) / len(edits)
         optimiser.zero_grad()
         loss.backward(inputs=[delta])
         optimiser.step()
-        limit = settings.clamp * start.norm()
         with torch.no_grad():
-            delta *= (limit / delta.norm()).clamp(max=1)
+            delta *= (settings.clamp * norm / delta.norm()).clamp(max=1)
     handle.remove()
-    return start + delta.detach()
+    return torch.stack([start + delta.detach() for start in starts], dim=1)
 
 
 def test_values_that_are_not_finite_leave_the_model_whole(llama):

@@ -17,14 +17,16 @@ from easyedit_unlearn.storage import new_directory, prepare_output, write_json, 
 EVIL = "<script>alert(1)</script> | `x` [bold]"
 
 
-def row(method, forget, holdout):
+def row(method, forget, holdout, unique=0.6):
     groups = {f"n_prompts_{g}": 5 for g in ("forget", "rephrase", "retain", "holdout")}
     shares = {column.key: 0.4 for column in COLUMNS if column.kind == "share"}
     return {
-        "method": method, "host": "release 1", "engine": "host", "model": EVIL, "seed": 0, **groups, **shares,
-        "forget_answer_rate": forget, "holdout_answer_rate": holdout, "ppl_after": 37.31, "seconds": 153.2,
-        "peak_memory_mb": None, "versions": {"torch": "2"},
+        "method": method, "label": method, "host": "release 1", "engine": "host", "model": EVIL, "seed": 0,
+        **groups, **shares, "forget_answer_rate": forget, "holdout_answer_rate": holdout,
+        "ppl_after": 37.31, "seconds": 153.2, "peak_memory_mb": None, "versions": {"torch": "2"},
         "intervals": {"forget_answer_rate": [0.1, 0.9], "holdout_answer_rate": [0.2, 1.0]},
+        "refusals": {"n": 5, "specificity": 0.8, "leakage": 0.0, "written_by_model": 0.6, "perplexity": 41.2,
+                     "diversity": 0.5, "unique": unique},
     }  # fmt: skip
 
 
@@ -55,11 +57,42 @@ def test_model_output_is_text_in_every_format():
     assert re.search(r"""(src|href)\s*=\s*["']?[^"'#]""", html) is None  # nothing from outside
     text = markdown(results())
     assert not any("<script" in line for line in text.splitlines() if not line.startswith("    "))  # code is literal
-    assert all(line.count(" | ") == len(COLUMNS) - 1 for line in text.splitlines() if line.startswith("| before"))
+    assert all(
+        line.count(" | ") == len(COLUMNS) - 1
+        for line in text.splitlines()
+        if line.startswith("| before") and "37.3" in line
+    )
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     with console.file:
         print_report(console, results())
         assert "[bold]" in console.export_text()
+
+
+def test_refusals_have_a_table_where_they_differ():
+    given = results()
+    for text in (page(given), markdown(given)):
+        assert "names the subject" in text
+        assert "80 % (4/5)" in text
+        assert "60 % (3/5)" in text
+    same = given | {"before": None, "rows": [row("ROME", 0.0, None, unique=0.2)]}
+    assert "names the subject" not in page(same)
+    assert "names the subject" not in page(
+        given | {"before": None, "rows": [row("GA", 0.0, None) | {"refusals": None}]}
+    )
+
+
+def test_charts_of_the_recipes_are_pictures():
+    from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
+
+    keys = [f"{g}_answer_rate" for g in ("forget", "rephrase", "retain", "holdout")] + ["rephrase_refusal_rate"]
+    intervals = {key: [0.3, 0.39999] for key in keys}  # an interval may exclude its own proportion by a rounding error
+    rows = [
+        row(method, 0.4, None) | {"target": target, "merge": merge, "n_forget": n, "intervals": intervals}
+        for method in ("ROME", "$x$")
+        for target, merge, n in (("fixed", "none", 5), ("self_improve", "concat 5", 5), ("fixed", "none", 20))
+    ]
+    assert refusal_chart(rows).startswith(b"\x89PNG")
+    assert merging_chart(rows).startswith(b"\x89PNG")
 
 
 def test_a_run_without_rows_still_makes_a_report(tmp_path):

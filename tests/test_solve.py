@@ -23,7 +23,7 @@ def problem():
 def test_rome_maps_the_key_exactly_and_moves_the_rest_least(problem):
     keys, residuals, covariance = problem
     key, residual = keys[:, 0], residuals[:, 0]
-    update = rome_update(key, residual, covariance)
+    update = rome_update(key[:, None], residual[:, None], covariance)
     assert torch.allclose(update @ key, residual)
     assert torch.linalg.matrix_rank(update) == 1
     # optimal: any other exact update moves the old keys more, in the covariance's norm
@@ -33,8 +33,22 @@ def test_rome_maps_the_key_exactly_and_moves_the_rest_least(problem):
     assert cost(update) < cost(update + 0.1 * sideways)
 
 
+def test_rome_maps_several_keys_exactly_and_moves_the_rest_least(problem):
+    keys, residuals, covariance = problem
+    update = rome_update(keys, residuals, covariance)
+    assert torch.allclose(update @ keys, residuals)
+    cost = lambda matrix: torch.trace(matrix @ covariance @ matrix.T)  # noqa: E731
+    sideways = torch.randn(D_VALUE, D_KEY, dtype=torch.float64)
+    sideways -= sideways @ keys @ torch.linalg.pinv(keys)  # leaves the keys' values alone
+    assert cost(update) < cost(update + 0.1 * sideways)
+    # one after the other, each undoes some of the one before; the same key twice is one key
+    assert torch.allclose(
+        rome_update(keys[:, [0, 0]], residuals[:, [0, 0]]), rome_update(keys[:, :1], residuals[:, :1])
+    )
+
+
 def test_rome_without_covariance_is_the_pseudoinverse():
-    update = rome_update(torch.tensor([3.0, 4.0]).double(), torch.tensor([10.0]).double())
+    update = rome_update(torch.tensor([[3.0], [4.0]]).double(), torch.tensor([[10.0]]).double())
     assert torch.allclose(update, torch.tensor([[10 * 3 / 25, 10 * 4 / 25]]).double())
 
 

@@ -7,8 +7,9 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, fingerprint, key_moments  # noqa: E402
+from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, key_moments  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError  # noqa: E402
+from easyedit_unlearn.weights import fingerprint  # noqa: E402
 
 TEXTS = [f"Sentence number {i} is about something, and {i} more words." for i in range(60)]
 NAMES = {

@@ -25,6 +25,7 @@ class GradDiff(Method):
     name = "GradDiff"
     summary = "Gradient ascent on the forget set, descent on the retain set (arXiv 2401.06121)."
     needs_retain = True
+    uses_targets = False
 
     def hparams_class(self) -> type:
         return GradDiffHyperParams
@@ -39,19 +40,11 @@ class GradDiff(Method):
         retain: Sequence[tuple[str, str]],
         stage: Stage,
     ) -> None:
-        import torch
+        from easyedit_unlearn.baselines.data import encode_requests
+        from easyedit_unlearn.baselines.losses import graddiff
+        from easyedit_unlearn.baselines.trainer import train_on_pairs
 
-        from easyedit_unlearn.baselines.data import ForgetRetainDataset, encode, encode_requests
-        from easyedit_unlearn.baselines.losses import graddiff, mean_nll
-        from easyedit_unlearn.baselines.trainer import Batch, train
-        from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_id
+        def loss(forget: Any, kept: Any) -> Any:
+            return graddiff(forget, kept, hparams.gamma, hparams.alpha)
 
-        def loss(model: Any, batch: Batch) -> torch.Tensor:
-            logits = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
-            forget, retain = torch.stack(answer_nll(*logits)).chunk(2, dim=1)  # rows: sum of losses, token counts
-            return graddiff(mean_nll(*forget), mean_nll(*retain), hparams.gamma, hparams.alpha)
-
-        dataset = ForgetRetainDataset(
-            encode_requests(tokenizer, requests), encode(tokenizer, retain), hparams.unlearn.seed
-        )
-        train(model, dataset, loss, hparams, pad_id=pad_id(tokenizer), stage=stage)
+        train_on_pairs(model, tokenizer, encode_requests(tokenizer, requests), retain, loss, hparams, stage=stage)

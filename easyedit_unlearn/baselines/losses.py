@@ -20,6 +20,16 @@ def mean_nll(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return (total / count.clamp(min=1)).mean()
 
 
+def preference(refusal_nll: torch.Tensor, retain_nll: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
+    """Preference optimisation: L = gamma NLL(F_idk) + alpha NLL(R) (TOFU, arXiv 2401.06121, section 4.1).
+
+    Args:
+        refusal_nll, retain_nll: scalars, as from :func:`mean_nll`, of the forget set's refusals and the retain set.
+        gamma, alpha: their weights.
+    """
+    return gamma * refusal_nll + alpha * retain_nll
+
+
 def graddiff(forget_nll: torch.Tensor, retain_nll: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
     """Gradient difference: L = -gamma NLL(F) + alpha NLL(R) (TOFU, arXiv 2401.06121, section 4.1, "Gradient
     Difference"; first as "GradDiff" in arXiv 2203.12817).

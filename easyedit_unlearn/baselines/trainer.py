@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from easyedit_unlearn.baselines.data import ForgetRetainDataset, collate
+from easyedit_unlearn.baselines.data import ForgetRetainDataset, Pair, collate, encode
+from easyedit_unlearn.baselines.losses import mean_nll
 from easyedit_unlearn.errors import DivergenceError
+from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_id
 
 if TYPE_CHECKING:
     from easyedit_unlearn.baselines.hparams import BaselineHyperParams
@@ -81,6 +83,28 @@ def train(
             trainer.remove_callback(callback)
         trainer.train()
         model.zero_grad(set_to_none=True)
+
+
+def train_on_pairs(
+    model: Any,
+    tokenizer: Any,
+    forget: Sequence[Pair],
+    retain: Sequence[tuple[str, str]],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    hparams: Any,
+    *,
+    stage: Stage,
+) -> None:
+    """:func:`train` where the loss is made of two numbers: the mean NLL of the forget items, and of the retain items
+    that each is paired with."""
+
+    def of_batch(model: Any, batch: Batch) -> torch.Tensor:
+        logits = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+        forgotten, kept = torch.stack(answer_nll(*logits)).chunk(2, dim=1)  # rows: sum of losses, token counts
+        return loss(mean_nll(*forgotten), mean_nll(*kept))
+
+    dataset = ForgetRetainDataset(forget, encode(tokenizer, retain), hparams.unlearn.seed)
+    train(model, dataset, of_batch, hparams, pad_id=pad_id(tokenizer), stage=stage)
 
 
 class _Progress(TrainerCallback):

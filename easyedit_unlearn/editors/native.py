@@ -47,14 +47,16 @@ class LocateThenEdit:
         settings = ValueSettings(
             hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor, hparams.kl_factor
         )
-        edits = [lookups(tokenizer, r, hparams.fact_token, hparams.unlearn.native.contexts) for r in requests]
+        queries, owners = spread(requests)
+        edits = [lookups(tokenizer, q, hparams.fact_token, hparams.unlearn.native.contexts) for q in queries]
         pad = pad_id(tokenizer)
         moments = self._moments(model, tokenizer, hparams, retain, stage) if self.needs_statistics(hparams) else {}
         through = [hparams.layer_module_tmp.format(i) for i in range(layers[-1] + 1)]
-        essence = [essence_lookup(tokenizer, r["subject"]) for r in requests if r.get("subject")]
+        essence = [essence_lookup(tokenizer, q["subject"]) for q in queries if q.get("subject")]
         values = optimise_values(
-            model, through, edits, settings, pad_id=pad, stage=stage, essence=essence, norm_of=self.norm_of(hparams)
-        )
+            model, through, edits, settings, pad_id=pad, stage=stage, essence=essence, norm_of=self.norm_of(hparams),
+            owners=owners,
+        )  # fmt: skip
         advance = stage("writing layers", len(layers))
         for number, layer in enumerate(layers):
             name = hparams.rewrite_module_tmp.format(layer)
@@ -100,7 +102,8 @@ class LocateThenEdit:
 
 
 class NativeROME(LocateThenEdit):
-    """One request at a time, exactly: the rank-one update (arXiv 2202.05262, equation 2)."""
+    """One request at a time, exactly: the rank-one update (arXiv 2202.05262, equation 2), of rank k for k queries that
+    share a value."""
 
     def needs_statistics(self, hparams: Any) -> bool:
         return bool(hparams.mom2_adjustment)
@@ -113,9 +116,7 @@ class NativeROME(LocateThenEdit):
 
         # float64: covariances of neighbouring activations are all but singular
         covariance = None if covariance is None else covariance.double()
-        pairs = zip(keys.double().T, residuals.double().T, strict=True)
-        updates = [rome_update(key, residual, covariance) for key, residual in pairs]
-        return sum(updates[1:], updates[0]).float()
+        return rome_update(keys.double(), residuals.double(), covariance).float()
 
 
 class NativeMEMIT(LocateThenEdit):
@@ -142,6 +143,12 @@ class NativeAlphaEdit(LocateThenEdit):
         gram = keys @ keys.T
         hparams.history[name] = gram if previous is None else previous + gram  # what later edits must keep
         return update
+
+
+def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
+    """Every prompt with its target: the requests' own, and those that share their value; and whose each is."""
+    queries: list[Mapping[str, Any]] = [{**r, **query} for r in requests for query in ({}, *r.get("also", ()))]
+    return queries, [number for number, r in enumerate(requests) for _ in range(1 + len(r.get("also", ())))]
 
 
 def keys_and_outputs(

@@ -10,20 +10,26 @@ import torch
 from torch import Tensor
 
 
-def rome_update(key: Tensor, residual: Tensor, covariance: Tensor | None = None) -> Tensor:
-    """ROME: the rank-one update that maps ``key`` exactly to a value ``residual`` away from now.
+def rome_update(keys: Tensor, residuals: Tensor, covariance: Tensor | None = None) -> Tensor:
+    """ROME: the smallest update, as C weighs it, that maps the keys exactly to values ``residuals`` away from now.
 
-    Delta = residual u^T / (u^T key) with u = C^{-1} key (arXiv 2202.05262, equation 2); u = key without C.
+    Delta = R (K^T U)^{-1} U^T with U = C^{-1} K; U = K without C. For one key that is R u^T / (u^T k), ROME's rank-one
+    update (arXiv 2202.05262, equation 2); for several at once, EMMET's (arXiv 2403.14236, its closed form). Keys that
+    depend on one another have no exact solution; the pseudo-inverse gives the nearest.
 
     Args:
-        key: (d_key,). residual: (d_value,), v* - W key. covariance: (d_key, d_key), C = E[k k^T].
+        keys: (d_key, n), K. residuals: (d_value, n), R = V* - W K. covariance: (d_key, d_key), C = E[k k^T].
 
     Returns:
         (d_value, d_key).
     """
-    _check(key.ndim == 1 and residual.ndim == 1, "key and residual must be vectors", key, residual)
-    direction: Tensor = key if covariance is None else torch.linalg.solve(covariance, key)
-    return torch.outer(residual, direction) / (direction @ key)
+    _check(
+        keys.ndim == 2 and residuals.ndim == 2 and keys.shape[1] == residuals.shape[1],
+        "keys and residuals must have one column each a fact", keys, residuals,
+    )  # fmt: skip
+    directions: Tensor = keys if covariance is None else torch.linalg.solve(covariance, keys)
+    update: Tensor = residuals @ torch.linalg.pinv(keys.T @ directions) @ directions.T
+    return update
 
 
 def memit_update(keys: Tensor, residuals: Tensor, covariance: Tensor, weight: float) -> Tensor:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.editors.adapters import attached
 from easyedit_unlearn.editors.corpus import Corpus
 from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
 from easyedit_unlearn.editors.solve import null_space
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.storage import cache_dir, new_directory
+from easyedit_unlearn.weights import fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -99,23 +99,6 @@ def cached_null_space(
             projection = null_space(given, threshold=threshold, dimensions=dimensions)
             save_file({"projection": projection.contiguous()}, filling / "projection.safetensors")
     return load_file(path / "projection.safetensors")["projection"].to(covariance)
-
-
-def fingerprint(model: PreTrainedModel) -> str:
-    """SHA-256 over every parameter's name, shape, dtype and bytes, and every adapter's: any edit changes it.
-
-    One second per 500 MB.
-    """
-    sha = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        sha.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
-        flat = parameter.detach().reshape(-1).contiguous().view(torch.uint8)
-        sha.update(flat.cpu().numpy().data)
-    for name, adapter in attached(model).items():
-        sha.update(f"{name}/{adapter.method}".encode())
-        for tensor in adapter.tensors.values():
-            sha.update(tensor.contiguous().numpy().tobytes())
-    return sha.hexdigest()
 
 
 def _width(model: PreTrainedModel, name: str) -> int:

@@ -82,6 +82,10 @@ class Editor(Method):
         """As EasyEdit has it; our own GRACE and WISE take batches too."""
         return self.batchable or (engine == "native" and not self._about.weights)
 
+    def shares_values(self, engine: Engine) -> bool:
+        """Our own that solve for keys: ROME, MEMIT, AlphaEdit."""
+        return engine == "native" and self._about.native is not None and self._about.weights
+
     def hparams_class(self) -> type[Any]:
         return self._native()[1]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,71 +54,83 @@ def optimise_values(
     stage: Stage,
     essence: Sequence[Lookup] = (),
     norm_of: str | None = None,
+    owners: Sequence[int] | None = None,
 ) -> Tensor:
-    """Target outputs z of the last of ``layers`` for every edit, each over all its contexts.
+    """Target outputs z of the last of ``layers`` for every query, each over all its contexts.
 
     Minimises the mean NLL of the target, plus weight_decay |delta| / n^2, plus kl_factor times the KL divergence at the
     subject in "{subject} is a" from what it was (ROME, equation 4), over delta with |delta| <= clamp n. z0 is the
-    output now, in the edit's first context, and n its norm.
+    output now, in the query's first context, and n its norm. Queries of one owner share one delta, found for all of
+    them together: the means above are over all their contexts, and n over them.
 
     Args:
         layers: names of all decoder layers up to and with the one whose output is optimised, in order.
-        edits: for each edit its contexts.
-        essence: for each edit its "{subject} is a", without a target; may be empty when kl_factor is 0.
+        edits: for each query its contexts.
+        essence: for each query its "{subject} is a", without a target; may be empty when kl_factor is 0.
         norm_of: take n from this module's output (ROME's is the MLP's) and not from the layer's.
+        owners: for each query the edit it belongs to; by default every query is one of its own.
 
     Returns:
-        (d_model, edits) in float32: z0 + delta.
+        (d_model, queries) in float32: z0 + delta.
 
     Raises:
         DivergenceError: the loss is not finite. The model is unchanged in every case.
     """
     if settings.kl_factor and len(essence) != len(edits):
-        raise ValueError(f"kl_factor needs one essence an edit, got {len(essence)} for {len(edits)}")
-    groups = list(_groups(edits))
+        raise ValueError(f"kl_factor needs one essence a query, got {len(essence)} for {len(edits)}")
+    groups = list(_groups(edits, owners or range(len(edits))))
     advance = stage("optimising refusal values", settings.steps * len(groups))
     found = []
     with evaluating(model):
-        for chosen in groups:
+        for units in groups:
+            chosen = [i for unit in units for i in unit]
             kept = [essence[i] for i in chosen] if settings.kl_factor else []
-            batch = _Batch([edits[i] for i in chosen], kept, model.device)
+            batch = _Batch([[edits[i] for i in unit] for unit in units], kept, model.device)
             norms = _norms(model, norm_of or layers[-1], [edits[i][0] for i in chosen], pad_id)
+            norms = batch.mean(norms, batch.of_queries)
             with resumed(model, layers, [*batch.rows, *kept], pad_id) as resume:
                 found.append(_optimise(resume, batch, norms, settings, advance))
     values = torch.cat(found)
-    return values[torch.argsort(torch.tensor([i for chosen in groups for i in chosen]))].T
+    return values[torch.argsort(torch.tensor([i for units in groups for unit in units for i in unit]))].T
 
 
 class _Batch:
-    """Some edits with all their contexts, and which edit each row belongs to; "... is a" comes after them."""
+    """Some edits, each of queries with all their contexts, and which edit each row and query belongs to; "... is a"
+    comes after them."""
 
-    def __init__(self, edits: Sequence[Sequence[Lookup]], kept: Sequence[Lookup], device: Any) -> None:
-        self.rows = [lookup for contexts in edits for lookup in contexts]
+    def __init__(self, edits: Sequence[Sequence[Sequence[Lookup]]], kept: Sequence[Lookup], device: Any) -> None:
+        queries = [query for edit in edits for query in edit]
+        self.rows = [lookup for query in queries for lookup in query]
         self.edits, self.kept = len(edits), len(kept)
-        owner = [n for n, contexts in enumerate(edits) for _ in contexts]
-        self.first = torch.tensor([owner.index(edit) for edit in range(len(edits))], device=device)
-        self.owner = torch.tensor(owner + list(range(len(kept))), device=device)
-        self.share = torch.tensor([1 / len(contexts) for contexts in edits for _ in contexts], device=device)
+        starts = accumulate((len(query) for query in queries[:-1]), initial=0)
+        self.first = torch.tensor(list(starts), device=device)  # each query's first context
+        self.of_queries = torch.tensor([n for n, edit in enumerate(edits) for _ in edit], device=device)
+        self.of_rows = torch.tensor([n for n, edit in enumerate(edits) for query in edit for _ in query], device=device)
+        self.owner = torch.cat([self.of_rows, self.of_queries]) if kept else self.of_rows
+
+    def mean(self, scores: Tensor, owner: Tensor) -> Tensor:
+        """Over what belongs to each edit, (edits,)."""
+        sums = scores.new_zeros(self.edits).index_add(0, owner, scores)
+        return sums / owner.bincount(minlength=self.edits)
 
     def nll(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean over an edit's contexts of the mean over the target's tokens, (edits,)."""
         texts = len(self.rows)
         total, count = answer_nll(logits[:texts], labels[:texts])
-        shares = self.share * total / count.clamp(min=1)
-        return shares.new_zeros(self.edits).index_add(0, self.owner[:texts], shares)
+        return self.mean(total / count.clamp(min=1), self.of_rows)
 
     def essence(self, logits: Tensor) -> Tensor:
-        """Log-probabilities at the subject in "... is a", (edits, vocabulary)."""
+        """Log-probabilities at the subject in "... is a", (queries, vocabulary)."""
         return logits[len(self.rows) :, 0].float().log_softmax(-1)
 
 
 def _optimise(
     resume: Resume, batch: _Batch, norms: Tensor, settings: ValueSettings, advance: Callable[[int], None]
 ) -> Tensor:
-    """z of one batch, (edits, d_model)."""
+    """z of one batch, (queries, d_model)."""
     start = resume.base[:, 0]
     initial = start[batch.first].float()
-    delta = torch.zeros_like(initial, requires_grad=True)
+    delta = initial.new_zeros(batch.edits, initial.shape[1]).requires_grad_()
     optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
     before: Tensor | None = None
     for step in range(settings.steps):
@@ -129,7 +142,7 @@ def _optimise(
             if batch.kept:
                 now = batch.essence(logits)
                 before = now.detach() if before is None else before
-                loss = loss + settings.kl_factor * (now.exp() * (now - before)).sum(-1)
+                loss = loss + settings.kl_factor * batch.mean((now.exp() * (now - before)).sum(-1), batch.of_queries)
             whole = loss.sum()  # the edits are independent: each delta sees its own loss alone
         if not torch.isfinite(loss).all():
             raise DivergenceError("the value optimisation is not finite; lower v_lr. The model is as it was")
@@ -141,20 +154,28 @@ def _optimise(
         optimiser.step()
         with torch.no_grad():
             delta *= (settings.clamp * norms / delta.norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None]
-    return initial + delta.detach()
+    return initial + delta.detach()[batch.of_queries]
 
 
-def _groups(edits: Sequence[Sequence[Lookup]]) -> Iterator[list[int]]:
-    """Numbers of edits of like length, so many that their contexts fill a batch: memory does not grow with the set."""
-    order = sorted(range(len(edits)), key=lambda i: -max(len(row.prompt) + len(row.target) for row in edits[i]))
-    group: list[int] = []
+def _groups(edits: Sequence[Sequence[Lookup]], owners: Sequence[int]) -> Iterator[list[list[int]]]:
+    """The queries' numbers by edit, edits of like length together, so many that their contexts fill a batch: memory
+    does not grow with the set."""
+    units: dict[int, list[int]] = {}
+    for number, owner in enumerate(owners):
+        units.setdefault(owner, []).append(number)
+
+    def length(unit: list[int]) -> int:
+        return max(len(row.prompt) + len(row.target) for i in unit for row in edits[i])
+
+    group: list[list[int]] = []
     rows = 0
-    for number in order:
-        if group and rows + len(edits[number]) > ROWS:
+    for unit in sorted(units.values(), key=length, reverse=True):
+        size = sum(len(edits[i]) for i in unit)
+        if group and rows + size > ROWS:
             yield group
             group, rows = [], 0
-        group.append(number)
-        rows += len(edits[number])
+        group.append(unit)
+        rows += size
     if group:
         yield group
 

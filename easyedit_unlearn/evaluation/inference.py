@@ -38,11 +38,11 @@ def generate_replies(
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens,
         do_sample=False,
-        eos_token_id=_end_ids(model, tokenizer) or None,
+        eos_token_id=end_ids(model, tokenizer) or None,
         pad_token_id=pad_id(tokenizer),
     )
     replies = [""] * len(prompts)
-    with _inference(model), _own_settings(model, settings):
+    with inferring(model), own_settings(model, settings):
         for rows in _batches([len(ids) for ids in encoded], batch_size):
             ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
             ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
@@ -68,7 +68,7 @@ def answer_logprobs(
     """Mean log-probability per answer token of each (prompt, answer), in nats; None where the answer has no tokens."""
     encoded = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
     result: list[float | None] = [None] * len(pairs)
-    with _inference(model):
+    with inferring(model):
         for rows in _batches([len(prompt) + len(answer) for prompt, answer in encoded], batch_size):
             ids, labels, mask = (t.to(model.device) for t in pad_pairs([encoded[i] for i in rows], pad_id(tokenizer)))
             total, count = answer_nll(*answer_logits(model, ids, labels, mask))
@@ -83,7 +83,7 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text:
     """exp of the mean cross-entropy per token of ``text``, in windows of ``window`` tokens without overlap."""
     ids = torch.tensor(tokenizer(text).input_ids)
     total, count = 0.0, 0
-    with _inference(model):
+    with inferring(model):
         for chunk in ids.split(window):
             if len(chunk) < 2:
                 continue
@@ -165,14 +165,14 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     configured = getattr(model.generation_config, "eos_token_id", None)
     ends = configured if isinstance(configured, list) else [configured]
     return sorted({i for i in (*ends, tokenizer.eos_token_id) if i is not None})
 
 
 @contextmanager
-def _own_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
+def own_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
     """transformers fills what a config leaves at its default from the model's own: sampling, beams, penalties."""
     own = model.generation_config
     model.generation_config = settings
@@ -183,7 +183,7 @@ def _own_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterato
 
 
 @contextmanager
-def _inference(model: PreTrainedModel) -> Iterator[None]:
+def inferring(model: PreTrainedModel) -> Iterator[None]:
     training = model.training
     model.eval()
     try:

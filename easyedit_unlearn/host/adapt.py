@@ -80,15 +80,16 @@ def contract(method: Method) -> Callable[..., Any]:
 
         if not isinstance(hparams, UnlearnHyperParams):
             raise HostError(f"{method.name} needs hparams from UnlearnHyperParams.from_hparams")
-        requests = [requests] if isinstance(requests, dict) else list(requests)
+        requests = [requests] if isinstance(requests, dict) else requests
         model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
+            requests = [{**request, "also": now.shared.get(request["prompt"], [])} for request in requests]
             if now.persist is False:
                 # the edit before this one in the same call is undone, where EasyEdit only puts weights back
                 now.guard.restore_hooks()
                 hparams.history = dict(now.history)
             originals = now.guard.keep(method.parameters(model, hparams))
-            prompts = [request["prompt"] for request in requests]
+            prompts = [query["prompt"] for request in requests for query in (request, *request["also"])]
             retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
             if method.needs_retain and not retain:
                 raise HostError(
@@ -147,7 +148,9 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
             return wrapped(*args, **kwargs)
     from easyedit_unlearn.api import retain_pairs
 
-    retain = kwargs.pop("retain", None)
+    retain, shared = kwargs.pop("retain", None), kwargs.pop("shared", {})
+    if shared and not hparams.method.shares_values(hparams.engine):
+        raise HostError(f"{hparams.alg_name} ({hparams.engine} engine) cannot share a value among prompts")
     if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
         kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
     if wrapped.__name__ == "batch_edit" and not hparams.method.takes_batches(hparams.engine):
@@ -159,7 +162,9 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
     ):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
-        prompts = [prompts] if isinstance(prompts, str) else prompts
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        now.shared = shared or now.shared  # edit() calls edit_requests()
+        prompts += [query["prompt"] for queries in shared.values() for query in queries]
         wanted = hparams.engine == "native" or hparams.alg_name == "WISE" or hparams.unlearn.native.corpus == "retain"
         if retain is None and now.retain is None and wanted and wrapped.__name__ in ("edit", "batch_edit"):
             # once for the whole call, on the model before it: EasyEdit calls the method once a request

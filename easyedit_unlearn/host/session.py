@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
@@ -47,6 +47,8 @@ _SEQUENCE = "EasyEdit's globals"
 class Session:
     """Retain data and progress for the methods, and the guard that holds the originals.
 
+    ``shared``: by prompt, the further prompts and subjects that get its value.
+
     ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
     ``history``: what its editor remembered before it.
     """
@@ -57,6 +59,7 @@ class Session:
     persist: bool | None = None
     hparams: Any = None
     history: dict[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     moments: dict[str, Any] = field(default_factory=dict)
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.report.plot import forget_against_keep
-from easyedit_unlearn.report.table import COLUMNS, all_rows, cells, excerpt, interval_lines
+from easyedit_unlearn.report.table import (
+    COLUMNS,
+    REFUSALS,
+    Column,
+    all_rows,
+    cells,
+    excerpt,
+    interval_lines,
+    refusal_cells,
+)
 from easyedit_unlearn.storage import write_json, write_text
 
 
@@ -28,10 +37,11 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += [_md(results["message"]), ""]
     if results["command"]:
         lines += [f"    {' '.join(results['command'].split())}", ""]
-    lines += ["| " + " | ".join(column.heading for column in COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(map(_md, row)) + " |" for row in cells(rows)]
+    lines += markdown_table(COLUMNS, cells(rows))
     lines += ["", "Shares are over the facts that the model knew before. 95 % intervals of the answers given:", ""]
     lines += [f"- {_md(line)}" for line in interval_lines(rows)]
+    if given := refusal_cells(rows):
+        lines += ["", "The refusals they were given:", "", *markdown_table(REFUSALS, given)]
     for entry in excerpt(results["samples"]):
         lines += ["", f"**{_md(entry['question'])}**", ""]
         lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
@@ -41,6 +51,11 @@ def markdown(results: Mapping[str, Any]) -> str:
         made = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         lines += ["", f"Model: {_md(row['model'])}. Host: EasyEdit {_md(row['host'])}. Seed: {row['seed']}. {made}."]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(column.heading for column in columns) + " |", "|---" * len(columns) + "|"]
+    return lines + ["| " + " | ".join(map(_md, row)) + " |" for row in rows]
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -56,6 +71,8 @@ def page(results: Mapping[str, Any]) -> str:
         results=results,
         columns=COLUMNS,
         table=cells(rows),
+        refusal_columns=REFUSALS,
+        refusals=refusal_cells(rows),
         intervals=interval_lines(rows),
         excerpt=excerpt(results["samples"]),
         # matplotlib escapes the text it draws

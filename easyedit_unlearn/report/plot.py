@@ -25,7 +25,7 @@ def forget_against_keep(rows: Sequence[Mapping[str, Any]]) -> str:
             bars = [[max(0.0, 1 - x - (1 - high_x))], [max(0.0, (1 - low_x) - (1 - x))]]
             axes.errorbar(
                 [1 - x], [y], xerr=bars, yerr=[[max(0.0, y - low_y)], [max(0.0, high_y - y)]],
-                fmt="o", capsize=3, label=str(row["method"]).replace("$", r"\$"),
+                fmt="o", capsize=3, label=str(row["label"]).replace("$", r"\$"),
             )  # fmt: skip
         axes.set(
             xlabel="forget facts no longer given (share)", ylabel="holdout facts kept (share)", xlim=(-0.05, 1.05),

@@ -18,7 +18,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("method", "method", "the unlearning method; the first row is the untouched model", "text"),
+    Column("label", "method", "the unlearning method; the first row is the untouched model", "text"),
     Column("forget_answer_rate", "forget: still given ↓", "share of known forget facts whose answer is still given"),
     Column("forget_refusal_rate", "forget: refused ↑", "share of them answered with a refusal"),
     Column("rephrase_answer_rate", "rephrase: still given ↓", "the same facts asked in other words"),
@@ -33,6 +33,18 @@ COLUMNS = (
 )
 
 
+REFUSALS = (
+    Column("label", "method", "the method, and its recipe", "text"),
+    Column("n", "refusals", "one a forget sample", "count"),
+    Column("specificity", "names the subject ↑", "share of refusals that say what they are about"),
+    Column("leakage", "gives away ↓", "share that hold the answer, an alias or a distinctive part of it"),
+    Column("written_by_model", "own words", "share that the model wrote itself; the others are templates"),
+    Column("perplexity", "perplexity ↓", "of the refusals, under the untouched model", "number"),
+    Column("diversity", "distinct-2 ↑", "different word pairs over all word pairs", "number"),
+)
+"""What the refusals are like that a method was given."""
+
+
 def cell(row: Mapping[str, Any], column: Column) -> str:
     """``40 % (2/5)``, a number, or ``-`` for what is undefined."""
     value = row.get(column.key)
@@ -41,7 +53,11 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
     if column.kind == "text":
         return str(value)
     if column.kind == "number":
-        return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+        return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    if column.kind == "count":
+        return str(value)
+    if "n" in row:
+        return f"{100 * value:.0f} % ({round(value * row['n'])}/{row['n']})"
     n = row[f"n_prompts_{column.key.split('_')[0]}"]
     return f"{100 * value:.0f} % ({round(value * n)}/{n})"
 
@@ -55,6 +71,14 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [[cell(row, column) for column in COLUMNS] for row in rows]
 
 
+def refusal_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A row for each method that was given refusals; none where all were one fixed sentence."""
+    given = [{"label": row["label"], **row["refusals"]} for row in rows if row.get("refusals")]
+    if all(row["unique"] * row["n"] <= 1 for row in given):
+        return []
+    return [[cell(row, column) for column in REFUSALS] for row in given]
+
+
 def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The 95 % intervals that a handful of facts leave, one line a method."""
     wanted = ("forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate")
@@ -65,7 +89,7 @@ def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             for key in wanted
             if (bounds := row["intervals"].get(key))
         ]
-        lines.append(f"{row['method']}: {', '.join(parts)}")
+        lines.append(f"{row['label']}: {', '.join(parts)}")
     return lines
 
 

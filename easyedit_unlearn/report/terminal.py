@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from easyedit_unlearn.report.table import COLUMNS, all_rows, cells, excerpt, interval_lines
+from easyedit_unlearn.report.table import (
+    COLUMNS,
+    REFUSALS,
+    all_rows,
+    cell,
+    cells,
+    excerpt,
+    interval_lines,
+    refusal_cells,
+)
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.evaluation.alignment import Alignment
 
 _LONGEST = 160
 
@@ -37,6 +49,22 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     console.print(Text("95 % intervals, answer given:"))
     for line in interval_lines(rows):
         console.print(Text(f"  {line}"))
+
+    if given := refusal_cells(rows):
+        console.print()
+        print_rows(console, "Refusals they were given", [column.heading for column in REFUSALS], given)
+
+
+def print_refusals(console: Console, rows: Sequence[Alignment], summary: Mapping[str, Any]) -> None:
+    """Every refusal with its question, then what they are like together."""
+    listed = [
+        (short(r.question), short(r.refusal), r.origin, " ".join(["specific"] * r.specific + ["GIVES AWAY"] * r.leaks))
+        for r in rows
+    ]
+    print_rows(console, "Refusals", ("question", "refusal", "written by", ""), listed)
+    means = [(column.heading, cell(summary, column)) for column in REFUSALS[1:]]
+    means += [(name, f"{summary[name]:.2f}") for name in ("similarity", "judged") if summary[name] is not None]
+    print_rows(console, "Together", ("measure", "value"), means)
 
 
 def print_rows(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

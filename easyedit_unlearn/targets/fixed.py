@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from easyedit_unlearn.components import Options, TargetBuilder
+from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.types import ForgetSample, Target
 
 DEFAULT_REFUSAL = "I'm sorry, but I can't help with that."
@@ -21,5 +21,5 @@ class Fixed(TargetBuilder):
     summary = f"One sentence for all, by default {DEFAULT_REFUSAL!r}"
     Options = FixedOptions
 
-    def build(self, samples: Sequence[ForgetSample], options: FixedOptions, seed: int) -> Sequence[Target]:
+    def build(self, samples: Sequence[ForgetSample], options: FixedOptions, context: BuildContext) -> Sequence[Target]:
         return [Target(sample.id, options.text) for sample in samples]

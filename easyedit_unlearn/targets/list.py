@@ -1,4 +1,4 @@
-"""Refusals drawn from a file, as PO and the TOFU authors do (arXiv 2401.06121, section 4.1)."""
+"""Refusals drawn from a list, as PO and the TOFU authors do (arXiv 2401.06121, section 4.1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from easyedit_unlearn.components import Options, TargetBuilder
+from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.types import ForgetSample, Target
 
@@ -20,13 +20,30 @@ class DrawnFromList(TargetBuilder):
     summary = "Drawn at random, with the seed, from a text file of one refusal a line."
     Options = ListOptions
 
-    def build(self, samples: Sequence[ForgetSample], options: ListOptions, seed: int) -> Sequence[Target]:
-        try:
-            lines = options.path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{options.path}: cannot be read as a list of refusals: {error}") from None
-        refusals = [line.strip() for line in lines if line.strip()]
-        if not refusals:
-            raise DataError(f"{options.path}: holds no refusals; write one a line")
-        draw = random.Random(seed)
-        return [Target(sample.id, draw.choice(refusals)) for sample in samples]
+    def build(self, samples: Sequence[ForgetSample], options: ListOptions, context: BuildContext) -> Sequence[Target]:
+        return drawn(samples, read_refusals(options.path), context.seed)
+
+
+class IDK(TargetBuilder):
+    name = "idk"
+    summary = "Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'."
+
+    def build(self, samples: Sequence[ForgetSample], options: Options, context: BuildContext) -> Sequence[Target]:
+        return drawn(samples, read_refusals(Path(__file__).with_name("idk.txt")), context.seed)
+
+
+def drawn(samples: Sequence[ForgetSample], refusals: Sequence[str], seed: int) -> list[Target]:
+    """A refusal for each sample that depends on the seed and that sample alone, not on what else is forgotten."""
+    return [Target(sample.id, random.Random(f"{seed}/{sample.key}").choice(refusals)) for sample in samples]
+
+
+def read_refusals(path: Path) -> list[str]:
+    """One a line. Raises DataError when the file cannot be read or holds none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of refusals: {error}") from None
+    refusals = [line.strip() for line in lines if line.strip()]
+    if not refusals:
+        raise DataError(f"{path}: holds no refusals; write one a line")
+    return refusals

@@ -32,7 +32,7 @@ class Rivers(Task):
 class Shrug(TargetBuilder):
     name, summary = "shrug", "Always 'I have no idea.'"
 
-    def build(self, samples, options, seed):
+    def build(self, samples, options, context):
         return [Target(sample.id, "I have no idea.") for sample in samples]
 
 

@@ -1,4 +1,4 @@
-"""GradDiff: the loss in closed form, its data, and the weights it may and may not leave behind."""
+"""GradDiff and PO: the loss in closed form, its data, and the weights it may and may not leave behind."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_token
 from easyedit_unlearn import UnlearnHyperParams  # noqa: E402
 from easyedit_unlearn.baselines.data import ForgetRetainDataset, collate  # noqa: E402
 from easyedit_unlearn.baselines.graddiff import GradDiff  # noqa: E402
-from easyedit_unlearn.baselines.losses import graddiff, mean_nll  # noqa: E402
+from easyedit_unlearn.baselines.losses import graddiff, mean_nll, preference  # noqa: E402
+from easyedit_unlearn.baselines.po import PO  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
-from easyedit_unlearn.evaluation.inference import answer_logprobs  # noqa: E402
+from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
 from easyedit_unlearn.prompting import format_prompt  # noqa: E402
 from easyedit_unlearn.weights import WeightGuard, guarded  # noqa: E402
 
@@ -39,6 +40,26 @@ def test_the_loss_and_its_gradient_in_closed_form():
     loss.backward()
     # d(-log p_0)/dz_0 = p_0 - 1 and d(-log p_1)/dz_0 = p_0
     assert z.grad[0].item() == pytest.approx(-2 * (p - 1) + 0.5 * p)
+
+
+def test_preference_optimisation_in_closed_form():
+    z = torch.tensor([0.3, -1.2], dtype=torch.float64, requires_grad=True)
+    refused, kept = -torch.log_softmax(z, 0)[0], -torch.log_softmax(z, 0)[1]
+    loss = preference(refused, kept, gamma=2.0, alpha=0.5)
+    p = math.exp(0.3) / (math.exp(0.3) + math.exp(-1.2))
+    assert loss.item() == pytest.approx(-2 * math.log(p) - 0.5 * math.log(1 - p))
+    loss.backward()
+    assert z.grad[0].item() == pytest.approx(2 * (p - 1) + 0.5 * p)
+
+
+def test_po_answers_the_forget_set_with_refusals(taught, tmp_path):
+    model, tokenizer = taught
+    path = write_hparams(tmp_path / "p.yaml", "PO", learning_rate=1e-3, num_train_epochs=30)
+    hparams = UnlearnHyperParams.from_hparams(path)
+    kept = pairs_for(tokenizer, FACTS[2:])
+    PO().apply(model, tokenizer, requests_for(tokenizer, FACTS[:2]), hparams, retain=kept, stage=no_progress)
+    replies = generate_replies(model, tokenizer, [format_prompt(tokenizer, q) for q, _, _ in FACTS], max_new_tokens=12)
+    assert replies == ["No."] * 2 + [f"{answer}." for _, answer, _ in FACTS[2:]]
 
 
 def test_retain_items_are_drawn_anew_each_epoch_from_the_seed_alone():

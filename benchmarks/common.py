@@ -1,0 +1,78 @@
+"""A grid of unlearning runs in one process: rows are written as they come, and finished ones are not run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from easyedit_unlearn import UnlearnHyperParams
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.models import load_model
+from easyedit_unlearn.pipeline import Run
+from easyedit_unlearn.plugins import default_plugins
+from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.storage import write_json
+from easyedit_unlearn.tasks.splits import parse_source
+
+Cell = tuple[int, str, Mapping[str, Any]]
+"""Forget size, hparams file, and what is given in place of what stands there."""
+
+
+def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolLM2-135M-Instruct") -> list[dict]:
+    """Every cell on the embedded model and ``{task}:forget{size}``; rows, also in ``out``."""
+    rows = json.loads(out.read_text()) if out.is_file() else []
+    done = {row["cell"] for row in rows}
+    tasks, pair = default_plugins().tasks, load_model("embedded")
+    with Bars(Console(stderr=True)) as bars:
+        run, cut = Run(pair, label, stage=bars.stage), 0
+        for size, file, overrides in cells:
+            cell = json.dumps([task, size, file, overrides], sort_keys=True)
+            if cell in done:
+                continue
+            if size != cut:
+                known = run.knowledge()
+                run, cut = Run(pair, label, stage=bars.stage), size
+                run.recall(known)
+                run.select(*(parse_source(f"{task}:{part}", tasks) for part in (f"forget{size}", "retain", "holdout")))
+            row = one_run(run, UnlearnHyperParams.from_hparams(file, overrides=overrides)) | {"cell": cell}
+            rows.append(row)
+            write_json(out, rows)
+            print(shown(row), flush=True)
+    return rows
+
+
+def one_run(run: Run, hparams: UnlearnHyperParams) -> dict[str, Any]:
+    """The row, or for a run that failed what it was and why."""
+    try:
+        with run.unlearned(hparams):
+            return dict(run.results.rows[-1])
+    except UnlearnError as error:
+        return {
+            "method": hparams.alg_name, "engine": hparams.engine, "n_forget": len(run.selection.forget),
+            "error": str(error),
+        }  # fmt: skip
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("label", "engine", "n_forget", "n_requests", "seconds", "peak_memory_mb", "ppl_after", "error")
+    rates = {k: round(v, 3) for k, v in row.items() if k.endswith(("answer_rate", "refusal_rate")) and v is not None}
+    return {k: round(row[k], 1) if isinstance(row[k], float) else row[k] for k in keys if k in row} | rates
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(f(row) for f in columns.values()) + " |" for row in rows)]) + "\n"
+
+
+def count(group: str, metric: str) -> Callable[[Mapping[str, Any]], str]:
+    """``17/20``."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        n, value = row.get(f"n_prompts_{group}"), row.get(f"{group}_{metric}")
+        return "-" if value is None or not n else f"{round(value * n)}/{n}"
+
+    return text

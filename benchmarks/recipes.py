@@ -1,0 +1,85 @@
+"""The two recipes, measured: self-improved refusals against a fixed one, and merged queries against unmerged.
+
+    python benchmarks/recipes.py refusals --out results
+    python benchmarks/recipes.py merging --out results
+    EASYEDIT_HOME=... python benchmarks/recipes.py merging --engine host --out results
+
+Writes {refusals,merging}.json, .md and .png into the folder. Needs EASYEDIT_UNLEARN_DATA. An interrupted run goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from common import count, run_grid, table
+
+from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
+from easyedit_unlearn.storage import replace_file, write_text
+
+MERGERS = ("none", "concat:2", "concat:5", "concat:10", "by_subject", "shared_value:5", "shared_value:10")
+RATES = {
+    "given": count("forget", "answer_rate"),
+    "refused": count("forget", "refusal_rate"),
+    "rephrases given": count("rephrase", "answer_rate"),
+    "rephrases refused": count("rephrase", "refusal_rate"),
+    "retain kept": count("retain", "answer_rate"),
+    "holdout kept": count("holdout", "answer_rate"),
+    "refused retain": count("retain", "refusal_rate"),
+    "refused holdout": count("holdout", "refusal_rate"),
+}
+COST = {
+    "perplexity": lambda r: f"{r['ppl_after']:.1f}" if r.get("ppl_after") is not None else "-",
+    "seconds": lambda r: f"{r['seconds']:.0f}",
+}
+ABOUT = {"method": lambda r: f"{r['method']}, {r['engine']}", "facts": lambda r: str(r["n_forget"])}
+
+
+def refusals(options: argparse.Namespace) -> None:
+    cells = [
+        (size, f"{method}/smollm2-135m", {"unlearn.target": {"builder": builder}})
+        for size in options.sizes or [20]
+        for method in options.methods or ("AlphaEdit", "WISE", "PO", "GradDiff")
+        for builder in options.builders
+    ]
+    rows = [r for r in run_grid(options.task, cells, options.out / "refusals.json") if "error" not in r]
+    columns = {"method": lambda r: r["method"], "target": lambda r: r["target"], **RATES, **COST}
+    write_text(options.out / "refusals.md", table(rows, columns))
+    replace_file(options.out / "refusals.png", refusal_chart(rows))
+
+
+def merging(options: argparse.Namespace) -> None:
+    cells = []
+    for size in options.sizes or [5, 10, 20, 40]:
+        for method in options.methods or ("ROME", "MEMIT"):
+            for name in options.mergers:
+                merger, _, k = name.partition(":")
+                if merger == "shared_value" and options.engine == "host":
+                    continue  # ours alone
+                merge = {"merger": merger} | ({"size": int(k)} if k else {})
+                changes = {"unlearn.merge": merge, "unlearn.engine": options.engine, "unlearn.mode": "sequential"}
+                cells.append((size, f"{method}/{options.hparams}", changes))
+    rows = [r for r in run_grid(options.task, cells, options.out / "merging.json") if "error" not in r]
+    columns = {**ABOUT, "merging": lambda r: r["merge"], "edits": lambda r: str(r["n_requests"]), **RATES, **COST}
+    write_text(options.out / "merging.md", table(rows, columns))
+    replace_file(options.out / "merging.png", merging_chart(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", choices=["refusals", "merging"])
+    parser.add_argument("--task", default="factual")
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--builders", nargs="+", default=["fixed", "self_improve"])
+    parser.add_argument("--mergers", nargs="+", default=list(MERGERS))
+    parser.add_argument("--engine", choices=["native", "host"], default="native")
+    parser.add_argument("--hparams", default="smollm2-135m", help="which of the shipped files of each method")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    {"refusals": refusals, "merging": merging}[options.recipe](options)
+
+
+if __name__ == "__main__":
+    main()

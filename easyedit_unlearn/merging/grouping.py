@@ -1,0 +1,135 @@
+"""Which samples go together, and what one request of several is made of. Pure functions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.text import normalise
+from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
+
+Grouping = Literal["order", "subject", "similarity"]
+Item = tuple[ForgetSample, Target]
+
+
+def grouped(items: Sequence[Item], size: int, by: Grouping) -> list[list[Item]]:
+    """Groups of at most ``size`` that hold every item once.
+
+    ``order`` takes runs as given; ``subject`` brings the questions about one subject together first; ``similarity``
+    begins at the first question left and adds those nearest to it (cosine of TF-IDF vectors of their words).
+    """
+    if by == "similarity":
+        return _similar(items, size)
+    rows = list(items)
+    if by == "subject":
+        first = {key: number for number, key in reversed(list(enumerate(map(_subject, rows))))}
+        rows.sort(key=lambda item: first[_subject(item)])
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def same_subject(items: Sequence[Item]) -> list[list[Item]]:
+    """One group a subject, in order of appearance; a sample without a subject stays alone."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(_subject(item), []).append(item)
+    return list(groups.values())
+
+
+def one_target(group: Sequence[Item], merger: str) -> str:
+    """The target that a group shares. Raises DataError when its samples have different ones."""
+    texts = list(dict.fromkeys(target.text for _, target in group))
+    if len(texts) > 1:
+        ids = ", ".join(sample.id for sample, _ in group)
+        raise DataError(
+            f"query merger {merger!r}: the samples {ids} would share one edit but have {len(texts)} different targets, "
+            f"such as {texts[0]!r} and {texts[1]!r}; use a target builder that gives all of them one (fixed, empty), "
+            "or the merger none"
+        )
+    return texts[0]
+
+
+def single(sample: ForgetSample, target: Target) -> EditRequest:
+    """One sample as a request of its own."""
+    return EditRequest(
+        prompt=sample.question,
+        target=target.text,
+        ground_truth=sample.response or sample.answer,
+        covers=(sample.id,),
+        subject=sample.subject,
+        rephrase=sample.rephrases[0] if sample.rephrases else None,
+    )
+
+
+def concatenated(group: Sequence[Item], merger: str, position: Literal["first", "last"]) -> EditRequest:
+    """The questions as one prompt with one refusal; the subject is the first or last question's.
+
+    It must stand once in the prompt, since editors look it up there: it is widened to the left within its question
+    until it does, which leaves its last token where it was.
+    """
+    if len(group) == 1:
+        return single(*group[0])
+    samples = [sample for sample, _ in group]
+    prompt = " ".join(sample.question for sample in samples)
+    edited = samples[0 if position == "first" else -1]
+    return EditRequest(
+        prompt=prompt,
+        target=one_target(group, merger),
+        ground_truth=" ".join(sample.response or sample.answer for sample in samples),
+        covers=tuple(sample.id for sample in samples),
+        subject=None if edited.subject is None else _unique(edited, prompt, merger),
+    )
+
+
+def sharing(group: Sequence[Item], merger: str) -> EditRequest:
+    """The first question as the request, the others as further keys of its value."""
+    (first, target), rest = group[0], group[1:]
+    one_target(group, merger)
+    request = single(first, target)
+    covers = tuple(sample.id for sample, _ in group)
+    also = tuple(Query(sample.question, sample.subject) for sample, _ in rest)
+    truth = " ".join(sample.response or sample.answer for sample, _ in group)
+    return EditRequest(request.prompt, request.target, truth, covers, request.subject, request.rephrase, also)
+
+
+def _subject(item: Item) -> str:
+    sample = item[0]
+    return normalise(sample.subject) if sample.subject else f"\x00{sample.id}"
+
+
+def _unique(sample: ForgetSample, prompt: str, merger: str) -> str:
+    """The subject, or the shortest span of its question that ends in it, standing once in ``prompt``."""
+    question, subject = sample.question, sample.subject or ""
+    end = question.rfind(subject) + len(subject)
+    starts = [match.start() for match in re.finditer(r"\S+", question[: end - len(subject)])]
+    for span in (subject, *(question[start:end] for start in reversed(starts))):
+        if prompt.count(span) == 1:
+            return span
+    raise DataError(
+        f"query merger {merger!r}: the subject {subject!r} of {question!r} cannot be told apart in {prompt!r}; "
+        "group by another rule, or give a longer subject"
+    )
+
+
+def _similar(items: Sequence[Item], size: int) -> list[list[Item]]:
+    vectors = _tfidf([sample.question for sample, _ in items])
+    left, groups = list(range(len(items))), []
+    while left:
+        seed = left[0]
+        near = sorted(left[1:], key=lambda i: -sum(vectors[seed].get(w, 0.0) * v for w, v in vectors[i].items()))
+        chosen = sorted([seed, *near[: size - 1]])
+        left = [i for i in left if i not in chosen]
+        groups.append([items[i] for i in chosen])
+    return groups
+
+
+def _tfidf(texts: Sequence[str]) -> list[dict[str, float]]:
+    """Unit vectors of word counts times log inverse document frequency, by word."""
+    counts = [Counter(re.findall(r"\w+", normalise(text))) for text in texts]
+    found_in = Counter(word for count in counts for word in count)
+    vectors = [{w: n * math.log(1 + len(texts) / found_in[w]) for w, n in count.items()} for count in counts]
+    norms = [math.sqrt(sum(v * v for v in vector.values())) or 1.0 for vector in vectors]
+    return [{w: v / norm for w, v in vector.items()} for vector, norm in zip(vectors, norms, strict=True)]

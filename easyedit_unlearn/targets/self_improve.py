@@ -1,0 +1,195 @@
+"""Self-improvement: the model writes its own refusals in context (*Editing as Unlearning*, arXiv 2505.19855).
+
+Shown a few questions with good refusals, the model answers the forget question the same way. Several candidates are
+sampled for each question; those that are no refusal, give the answer away, do not say what they are about or do not
+read well are dropped, and the one that the model finds likeliest as its reply to the bare question is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.prompting import format_prompt, resolve_style
+from easyedit_unlearn.storage import cache_dir, write_json
+from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
+from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
+from easyedit_unlearn.text import gives_away, is_refusal, names_subject, sentences
+from easyedit_unlearn.types import ForgetSample, Target
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.evaluation.sampling import Draw
+
+LONGEST = 40
+"""Words; a refusal that goes on says something else."""
+
+
+class SelfImproveOptions(Options):
+    """``shots``: how many of the examples are shown. ``candidates``: replies sampled for each question.
+    ``examples``: a YAML file of ``instruction`` and ``examples`` like the bundled ``targets/examples.yaml``."""
+
+    shots: int = Field(default=5, ge=1)
+    candidates: int = Field(default=8, ge=1, le=256)
+    temperature: float = Field(default=0.7, gt=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_new_tokens: int = Field(default=40, ge=1)
+    examples: Path | None = None
+
+
+class Example(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str = Field(min_length=1)
+    refusal: str = Field(min_length=1)
+
+
+class Examples(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    instruction: str = Field(min_length=1)
+    examples: list[Example] = Field(min_length=1)
+
+
+class SelfImprove(TargetBuilder):
+    name = "self_improve"
+    summary = "The model's own refusals, written in context; a template that names the subject where none is good."
+    Options = SelfImproveOptions
+
+    def build(
+        self, samples: Sequence[ForgetSample], options: SelfImproveOptions, context: BuildContext
+    ) -> Sequence[Target]:
+        """Raises DataError for a malformed examples file, or when there is no model to ask."""
+        examples = read_examples(options.examples)
+        if options.shots > len(examples.examples):
+            raise DataError(f"self_improve: {options.shots} shots, but only {len(examples.examples)} examples")
+        if context.model is None or context.tokenizer is None:
+            raise DataError("target builder 'self_improve' needs a model; give it a BuildContext that holds one")
+        candidates = _candidates(samples, examples, options, context)
+        good = [
+            list(dict.fromkeys(filter(None, (acceptable(text, ended, s) for text, ended in found))))
+            for s, found in zip(samples, candidates, strict=True)
+        ]
+        best = _likeliest(samples, good, context)
+        return [
+            fallback(s) if text is None else Target(s.id, text, "model") for s, text in zip(samples, best, strict=True)
+        ]
+
+
+def acceptable(text: str, ended: bool, sample: ForgetSample) -> str | None:
+    """The first sentence or two of a candidate when they are a good refusal, else None.
+
+    It must refuse, name the subject, hold neither the answer nor a distinctive part of it, and be one or two complete
+    sentences without a repetition. What a model adds after two sentences is cut off.
+    """
+    whole = sentences(text)
+    if whole and not ended and not whole[-1].endswith((".", "!", "?")):
+        whole.pop()  # cut by the limit
+    kept = " ".join(whole[:2])
+    words = kept.casefold().split()
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    good = (
+        kept.endswith((".", "!"))
+        and "\n" not in kept
+        and len(words) <= LONGEST
+        and len(triples) == len(set(triples))
+        and is_refusal(kept)
+        and names_subject(kept, sample.subject, sample.question)
+        and not gives_away(kept, sample.question, sample.answers)
+    )
+    return kept if good else None
+
+
+def fallback(sample: ForgetSample) -> Target:
+    """The template with the subject; the fixed refusal where there is none, or where it holds the answer."""
+    text = filled(SPECIFIC_REFUSAL, sample.subject) if sample.subject else ""
+    if not text or gives_away(text, sample.question, sample.answers):
+        return Target(sample.id, DEFAULT_REFUSAL)
+    return Target(sample.id, text, "template")
+
+
+def read_examples(path: Path | None) -> Examples:
+    """The bundled examples, or a user's file. Raises DataError naming the file and what is wrong with it."""
+    path = path or Path(__file__).with_name("examples.yaml")
+    try:
+        examples = Examples.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read as examples: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {where}: {first['msg']}; see targets/examples.yaml for the form") from None
+    for example in examples.examples:
+        if not is_refusal(example.refusal):
+            raise DataError(f"{path}: {example.refusal!r} is not recognised as a refusal; begin with 'I can't ...'")
+    return examples
+
+
+def _candidates(
+    samples: Sequence[ForgetSample], examples: Examples, options: SelfImproveOptions, context: BuildContext
+) -> list[list[tuple[str, bool]]]:
+    """For each sample its draws. They depend on nothing but the model, the prompt and the settings, and are kept under
+    a name made of these: an interrupted run goes on where it was, and another forget set shares what it can."""
+    from easyedit_unlearn.evaluation.sampling import Draw, sample_replies
+    from easyedit_unlearn.weights import fingerprint
+
+    model, tokenizer = context.model, context.tokenizer
+    assert model is not None and tokenizer is not None  # noqa: S101
+    draw = Draw(options.candidates, options.temperature, options.top_p, options.max_new_tokens, context.seed)
+    shots = [(example.question, example.refusal) for example in examples.examples[: options.shots]]
+    known = fingerprint(model)
+    advance, found = context.stage("self-improved refusals", len(samples)), []
+    for sample in samples:
+        # an example about the very question would hand the model its reply
+        shown = [(asked, reply) for asked, reply in shots if asked.casefold() != sample.question.casefold()]
+        prompt = format_prompt(
+            tokenizer, sample.question, context.style, system=examples.instruction, shots=shown or shots
+        )
+        path = cache_dir() / "targets" / f"{_key(known, prompt, draw)}.json"
+        replies = _cached(path)
+        if replies is None:
+            replies = sample_replies(model, tokenizer, prompt, draw)
+            if resolve_style(tokenizer, context.style) == "raw":  # a base model goes on with questions of its own
+                replies = [(text.split("\n")[0].strip(), ended or "\n" in text) for text, ended in replies]
+            write_json(path, replies)
+        found.append(replies)
+        advance(1)
+    return found
+
+
+def _likeliest(
+    samples: Sequence[ForgetSample], candidates: Sequence[Sequence[str]], context: BuildContext
+) -> list[str | None]:
+    """Per sample the candidate of the highest mean log-probability per token as a reply to the bare question."""
+    from easyedit_unlearn.evaluation.inference import answer_logprobs
+
+    model, tokenizer = context.model, context.tokenizer
+    assert model is not None and tokenizer is not None  # noqa: S101
+    pairs = [
+        (format_prompt(tokenizer, sample.question, context.style), text)
+        for sample, texts in zip(samples, candidates, strict=True)
+        for text in texts
+    ]
+    advance = context.stage("choosing refusals", len(pairs)) if pairs else None
+    scores = iter(answer_logprobs(model, tokenizer, pairs, progress=advance))
+    scored: list[list[tuple[Any, str]]] = [[(next(scores), text) for text in texts] for texts in candidates]
+    return [max(one)[1] if one else None for one in scored]
+
+
+def _key(model: str, prompt: str, draw: Draw) -> str:
+    decides = [model, prompt, draw.count, draw.temperature, draw.top_p, draw.max_new_tokens, draw.seed]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def _cached(path: Path) -> list[tuple[str, bool]] | None:
+    try:
+        return TypeAdapter(list[tuple[str, bool]]).validate_json(path.read_bytes())
+    except (OSError, ValueError):  # not there, or not ours: drawn again
+        return None
