@@ -36,6 +36,9 @@ COST = {
 ABOUT = {"method": lambda r: f"{r['method']}, {r['engine']}", "facts": lambda r: str(r["n_forget"])}
 
 
+FILES = {("ROME", "native"): "ROME/smollm2-135m-native"}  # made for many edits one after the other
+
+
 def refusals(options: argparse.Namespace) -> None:
     cells = [
         (size, f"{method}/smollm2-135m", {"unlearn.target": {"builder": builder}})
@@ -59,8 +62,17 @@ def merging(options: argparse.Namespace) -> None:
                     continue  # ours alone
                 merge = {"merger": merger} | ({"size": int(k)} if k else {})
                 changes = {"unlearn.merge": merge, "unlearn.engine": options.engine, "unlearn.mode": "sequential"}
-                cells.append((size, f"{method}/{options.hparams}", changes))
+                cells.append((size, FILES.get((method, options.engine), f"{method}/smollm2-135m"), changes))
     rows = [r for r in run_grid(options.task, cells, options.out / "merging.json") if "error" not in r]
+    order = [merger.replace(":", " ") for merger in MERGERS]
+    rows.sort(
+        key=lambda r: (
+            r["engine"],
+            r["method"],
+            r["n_forget"],
+            order.index(r["merge"]) if r["merge"] in order else len(order),
+        )
+    )
     columns = {**ABOUT, "merging": lambda r: r["merge"], "edits": lambda r: str(r["n_requests"]), **RATES, **COST}
     write_text(options.out / "merging.md", table(rows, columns))
     replace_file(options.out / "merging.png", merging_chart(rows))
@@ -75,7 +87,6 @@ def main() -> None:
     parser.add_argument("--builders", nargs="+", default=["fixed", "self_improve"])
     parser.add_argument("--mergers", nargs="+", default=list(MERGERS))
     parser.add_argument("--engine", choices=["native", "host"], default="native")
-    parser.add_argument("--hparams", default="smollm2-135m", help="which of the shipped files of each method")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     {"refusals": refusals, "merging": merging}[options.recipe](options)

@@ -16,10 +16,11 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
 
-from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests  # noqa: E402
+from easyedit_unlearn import ForgetSample, Target, UnlearnHyperParams, unlearning_requests  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError  # noqa: E402
 from easyedit_unlearn.host.locate import find_host  # noqa: E402
 from easyedit_unlearn.host.running import host_algorithms, make_editor  # noqa: E402
+from easyedit_unlearn.prompting import format_prompt  # noqa: E402
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 EDITED = "model.layers.0.mlp.down_proj.weight"
@@ -79,6 +80,58 @@ def test_sequential_edit_means_the_same_on_both_hosts(editor_for, taught):
     assert same_weights(model, weights)
     edit(editor, sequential_edit=True)
     assert not same_weights(model, weights)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("engine", ["host", "native"])
+def test_a_merged_request_is_one_edit(engine, editor_for, taught, monkeypatch):
+    corpus = "native: {corpus: retain}"
+    merge = f"{{engine: {engine}, merge: {{merger: concat, size: 2}}, {corpus}}}"
+    editor = editor_for("ROME", merge)
+    assert editor.hparams.engine == engine
+    arguments = unlearning_requests(editor, SAMPLES[:4])
+    assert len(arguments["prompts"]) == 2
+    assert all(
+        prompt.count(subject) == 1 for prompt, subject in zip(arguments["prompts"], arguments["subject"], strict=True)
+    )
+    calls = []
+    apply = editor.apply_algo
+    monkeypatch.setattr(editor, "apply_algo", lambda *a, **k: calls.append(1) or apply(*a, **k))
+    editor.edit(**arguments, sequential_edit=True, verbose=False)
+    assert len(calls) == 2
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("engine", ["host", "native"])
+def test_the_empty_target_ends_the_text_at_once(engine, editor_for, taught):
+    model, tokenizer = taught
+    steps = {"v_num_grad_steps": 25, "clamp_norm_factor": 20, "kl_factor": 0}
+    editor = editor_for("ROME", f"{{engine: {engine}, target: {{builder: empty}}}}", **steps)
+    prompt = format_prompt(tokenizer, SAMPLES[0].question)
+    ids = torch.tensor([tokenizer(prompt).input_ids])
+
+    def end():
+        return float(model(ids).logits[0, -1].log_softmax(-1)[tokenizer.eos_token_id])
+
+    before = end()
+    edit(editor, SAMPLES[:1], sequential_edit=True)
+    assert end() > before + 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_targets_that_are_wrong_touch_no_weight(editor_for, taught):
+    weights = copied_weights(taught[0])
+    editor = editor_for("ROME", "{target: {builder: idk}, merge: {merger: concat, size: 6}}")
+    with pytest.raises(DataError, match="different targets"):
+        edit(editor, SAMPLES)
+    editor = editor_for("ROME")
+    for targets, said in (
+        ([Target("1", "No."), Target("0", "No.")], "expected one each"),
+        ([Target("0", "No."), Target("1", f"It is {SAMPLES[1].answer}.")], "gives away the answer"),
+    ):
+        with pytest.raises(DataError, match=said):
+            unlearning_requests(editor, SAMPLES[:2], targets=targets)
+    assert same_weights(taught[0], weights)
 
 
 @pytest.mark.filterwarnings("default")

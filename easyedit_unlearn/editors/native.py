@@ -6,7 +6,7 @@ the model refuse, and solve for the weights that map key to value. The three dif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.components import Stage
@@ -38,35 +38,56 @@ class LocateThenEdit:
         """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3)."""
         import torch
 
-        from easyedit_unlearn.editors.lookup import essence_lookup, lookups
+        from easyedit_unlearn.editors.keys import keys_and_outputs, spread
+        from easyedit_unlearn.editors.lookup import lookups
         from easyedit_unlearn.editors.modules import key_value_weight, module_named
-        from easyedit_unlearn.editors.values import ValueSettings, optimise_values
-        from easyedit_unlearn.evaluation.inference import pad_id
 
-        layers = sorted(hparams.layers)
-        settings = ValueSettings(
-            hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor, hparams.kl_factor
-        )
         queries, owners = spread(requests)
         edits = [lookups(tokenizer, q, hparams.fact_token, hparams.unlearn.native.contexts) for q in queries]
-        pad = pad_id(tokenizer)
         moments = self._moments(model, tokenizer, hparams, retain, stage) if self.needs_statistics(hparams) else {}
-        through = [hparams.layer_module_tmp.format(i) for i in range(layers[-1] + 1)]
-        essence = [essence_lookup(tokenizer, q["subject"]) for q in queries if q.get("subject")]
-        values = optimise_values(
-            model, through, edits, settings, pad_id=pad, stage=stage, essence=essence, norm_of=self.norm_of(hparams),
-            owners=owners,
-        )  # fmt: skip
+        values = self._values(model, tokenizer, queries, edits, owners, hparams, stage)
+        layers = sorted(hparams.layers)
         advance = stage("writing layers", len(layers))
         for number, layer in enumerate(layers):
             name = hparams.rewrite_module_tmp.format(layer)
-            keys, outputs = keys_and_outputs(model, name, through[-1], edits, pad)
+            keys, outputs = keys_and_outputs(model, tokenizer, name, last_layer(hparams), edits)
             residuals = (values - outputs) / (len(layers) - number)
             update = self.solve(name, keys, residuals, moments.get(name), hparams)
             weight = key_value_weight(module_named(model, name))
             with torch.no_grad():
                 weight += update.to(weight.dtype)
             advance(1)
+
+    def _values(
+        self,
+        model: Any,
+        tokenizer: Any,
+        queries: Sequence[Mapping[str, Any]],
+        edits: Sequence[Sequence[Lookup]],
+        owners: Sequence[int],
+        hparams: Any,
+        stage: Stage,
+    ) -> torch.Tensor:
+        """What the last layer is to put out for every query, (d_model, queries)."""
+        from easyedit_unlearn.editors.keys import one_context_where_shared
+        from easyedit_unlearn.editors.lookup import essence_lookup
+        from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+        from easyedit_unlearn.evaluation.inference import pad_id
+
+        settings = ValueSettings(
+            hparams.v_num_grad_steps, hparams.v_lr, hparams.v_weight_decay, hparams.clamp_norm_factor, hparams.kl_factor
+        )
+        return optimise_values(
+            model,
+            [hparams.layer_module_tmp.format(i) for i in range(max(hparams.layers) + 1)],
+            one_context_where_shared(edits, owners),
+            settings,
+            pad_id=pad_id(tokenizer),
+            stage=stage,
+            essence=[essence_lookup(tokenizer, q["subject"]) for q in queries if q.get("subject")],
+            norm_of=self.norm_of(hparams),
+            owners=owners,
+        )
 
     def norm_of(self, hparams: Any) -> str | None:
         """The module whose output's norm bounds the change of value; the decoder layer without one."""
@@ -145,43 +166,6 @@ class NativeAlphaEdit(LocateThenEdit):
         return update
 
 
-def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
-    """Every prompt with its target: the requests' own, and those that share their value; and whose each is."""
-    queries: list[Mapping[str, Any]] = [{**r, **query} for r in requests for query in ({}, *r.get("also", ()))]
-    return queries, [number for number, r in enumerate(requests) for _ in range(1 + len(r.get("also", ())))]
-
-
-def keys_and_outputs(
-    model: PreTrainedModel, module: str, layer: str, edits: Sequence[Sequence[Lookup]], pad_id: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys of ``module``, mean over an edit's contexts, and outputs of ``layer`` in its first: now, at the lookup.
-
-    Returns:
-        (d_key, edits) and (d_model, edits), float32.
-    """
-    import torch
-
-    from easyedit_unlearn.editors.modules import evaluating, watched
-    from easyedit_unlearn.evaluation.inference import pad_pairs
-
-    flat = [lookup for contexts in edits for lookup in contexts]
-    ids, _, mask = (t.to(model.device) for t in pad_pairs([(lookup.prompt, []) for lookup in flat], pad_id))
-    rows, positions = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
-    seen: dict[str, torch.Tensor] = {}
-
-    def see(name: str, given: torch.Tensor, output: torch.Tensor) -> None:
-        seen[name] = (given if name == module else output)[rows, positions].float()
-
-    with evaluating(model), watched(model, [module, layer], see) as forward:
-        forward(input_ids=ids, attention_mask=mask)
-    ends = _ends(edits)
-    keys = [seen[module][start:stop].mean(0) for start, stop in ends]
-    return torch.stack(keys, dim=1), torch.stack([seen[layer][start] for start, _ in ends], dim=1)
-
-
-def _ends(edits: Iterable[Sequence[Any]]) -> list[tuple[int, int]]:
-    ends, start = [], 0
-    for contexts in edits:
-        ends.append((start, start + len(contexts)))
-        start += len(contexts)
-    return ends
+def last_layer(hparams: Any) -> str:
+    """The decoder layer whose output is the value."""
+    return str(hparams.layer_module_tmp.format(max(hparams.layers)))
