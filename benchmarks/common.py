@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,17 +10,29 @@ from typing import Any
 
 from rich.console import Console
 
-from easyedit_unlearn import UnlearnHyperParams
+from easyedit_unlearn import UnlearnHyperParams, api
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.models import load_model
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import default_plugins
 from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.rows import described
 from easyedit_unlearn.storage import write_json
 from easyedit_unlearn.tasks.splits import parse_source
 
 Cell = tuple[int, str, Mapping[str, Any]]
 """Forget size, hparams file, and what is given in place of what stands there."""
+
+_FILES = {
+    ("ROME", "native"): "ROME/smollm2-135m-native",
+    ("GRACE", "host"): "GRACE/smollm2-135m-host",
+    ("WISE", "host"): "WISE/smollm2-135m-host",
+}
+
+
+def hparams_file(method: str, engine: str) -> str:
+    """The shipped file of the embedded model that was made for this engine."""
+    return _FILES.get((method, engine), f"{method}/smollm2-135m")
 
 
 def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolLM2-135M-Instruct") -> list[dict]:
@@ -38,11 +51,25 @@ def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolL
                 run, cut = Run(pair, label, stage=bars.stage), size
                 run.recall(known)
                 run.select(*(parse_source(f"{task}:{part}", tasks) for part in (f"forget{size}", "retain", "holdout")))
-            row = one_run(run, UnlearnHyperParams.from_hparams(file, overrides=overrides)) | {"cell": cell}
-            rows.append(row)
+            hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
+            edits = edits_digest(run, hparams, file, overrides)
+            twin = next((row for row in rows if edits and row["edits"] == edits), None)
+            row = twin | described(hparams, twin["host"]) if twin and "host" in twin else one_run(run, hparams)
+            rows.append(row | {"cell": cell, "edits": edits, "same_as": twin["cell"] if twin else None})
             write_json(out, rows)
             print(shown(row), flush=True)
     return rows
+
+
+def edits_digest(run: Run, hparams: UnlearnHyperParams, file: str, overrides: Mapping[str, Any]) -> str | None:
+    """What two cells that make the same edits share: groups of ten out of five facts are groups of five. None where
+    the targets come from a model."""
+    settings, forget = hparams.unlearn, run.selection.forget
+    if settings.builder.name not in ("fixed", "template", "empty"):
+        return None
+    requests = api.build_requests(forget, api.build_targets(forget, settings), settings)
+    others = {key: value for key, value in overrides.items() if key != "unlearn.merge"}
+    return hashlib.sha256(repr((file, sorted(others.items()), requests)).encode()).hexdigest()
 
 
 def one_run(run: Run, hparams: UnlearnHyperParams) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common import run_grid
+from common import hparams_file, run_grid
 
 EDITORS = ("AlphaEdit", "WISE", "GRACE", "MEMIT", "ROME")
 
@@ -23,12 +23,12 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(EDITORS))
     parser.add_argument("--engine", choices=["native", "host"], default="native")
     parser.add_argument("--mode", choices=["auto", "batch", "sequential"], default="auto")
-    parser.add_argument("--hparams", default="smollm2-135m", help="which of the shipped files of each method")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     changes = {"unlearn.engine": options.engine}
     changes |= {"unlearn.mode": options.mode} if options.mode != "auto" else {}
-    cells = [(size, f"{method}/{options.hparams}", changes) for size in options.sizes for method in options.methods]
+    files = [hparams_file(method, options.engine) for method in options.methods]
+    cells = [(size, file, changes) for size in options.sizes for file in files]
     run_grid(options.task, cells, options.out)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common import count, run_grid, table
+from common import count, hparams_file, run_grid, table
 
 from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
 from easyedit_unlearn.storage import replace_file, write_text
@@ -34,9 +34,6 @@ COST = {
     "seconds": lambda r: f"{r['seconds']:.0f}",
 }
 ABOUT = {"method": lambda r: f"{r['method']}, {r['engine']}", "facts": lambda r: str(r["n_forget"])}
-
-
-FILES = {("ROME", "native"): "ROME/smollm2-135m-native"}  # made for many edits one after the other
 
 
 def refusals(options: argparse.Namespace) -> None:
@@ -62,7 +59,7 @@ def merging(options: argparse.Namespace) -> None:
                     continue  # ours alone
                 merge = {"merger": merger} | ({"size": int(k)} if k else {})
                 changes = {"unlearn.merge": merge, "unlearn.engine": options.engine, "unlearn.mode": "sequential"}
-                cells.append((size, FILES.get((method, options.engine), f"{method}/smollm2-135m"), changes))
+                cells.append((size, hparams_file(method, options.engine), changes))
     rows = [r for r in run_grid(options.task, cells, options.out / "merging.json") if "error" not in r]
     order = [merger.replace(":", " ") for merger in MERGERS]
     rows.sort(

@@ -35,6 +35,7 @@ class Resume:
         self._before = max(row.position for row in rows)
         self._ids, self._labels, self._mask = (t.to(model.device) for t in _aligned(rows, self._before, pad_id))
         self._past: list[tuple[Tensor, Tensor]] = []
+        self._cache = "past_key_values"
         self.base = self.hidden = torch.empty(0)
 
     @property
@@ -47,7 +48,8 @@ class Resume:
             input_ids=self._ids, attention_mask=self._mask, position_ids=self._positions, use_cache=True
         )
         cut = self._before
-        layers = output.past_key_values.layers
+        self._cache = "cache" if "cache" in output else "past_key_values"  # transformers 5.24 renamed it
+        layers = output[self._cache].layers
         self._past = [(layer.keys[:, :, :cut], layer.values[:, :, :cut]) for layer in layers]
 
     def logits(self, *, edited: bool = False) -> tuple[Tensor, Tensor]:
@@ -63,7 +65,7 @@ class Resume:
         for number, (keys, values) in enumerate(self._past if cut else []):
             past.update(keys, values, number)
         ids, labels, positions = (t[:, cut:] for t in (self._ids, self._labels, self._positions))
-        further = {"position_ids": positions, "past_key_values": past, "use_cache": True}
+        further = {"position_ids": positions, self._cache: past, "use_cache": True}
         if edited:
             return self._model(input_ids=ids, attention_mask=self._mask, **further).logits, labels
         return answer_logits(self._model, ids, labels, self._mask, **further)

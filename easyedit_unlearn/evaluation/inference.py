@@ -28,7 +28,7 @@ def generate_replies(
     prompts: Sequence[str],
     *,
     max_new_tokens: int = 48,
-    batch_size: int = 16,
+    batch_size: int = 48,
     progress: Progress | None = None,
 ) -> list[str]:
     """Greedy replies, one a prompt, in order. Batches are cut by length; padding is on the left and masked."""

@@ -21,6 +21,8 @@ OPTIONAL = frozenset(
     webdataset zhipuai
     """.split()
 )
+# Gone from transformers 5.24; EasyEdit's main branch imports it for UNKE only.
+REMOVED = frozenset({"transformers.modeling_attn_mask_utils"})
 # Present in the release, but broken under transformers 4.56 and later; they serve its multimodal editors only.
 BROKEN_IN_RELEASE = frozenset({"easyeditor.trainer.blip2_models", "easyeditor.dataset.processor.blip_processors"})
 
@@ -39,9 +41,8 @@ class _Stub(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.__dict__.get("_is_stub"):
             package = cls.__qualname__.split(".")[0]
-            raise ModuleNotFoundError(
-                f"EasyEdit needs {cls.__qualname__} here, and the package {package} is not installed", name=package
-            )
+            lack = f"the package {package} is not installed" if package in OPTIONAL else f"{package} no longer has it"
+            raise ModuleNotFoundError(f"EasyEdit needs {cls.__qualname__} here, and {lack}", name=package)
         return super().__call__(*args, **kwargs)
 
 
@@ -72,16 +73,16 @@ class _LastFinder:
     """Comes last on ``sys.meta_path``, so that it sees only what is not installed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in OPTIONAL and isinstance(
-            sys.modules.get(name.rpartition(".")[0]), Placeholder | None
-        ):
+        parent = sys.modules.get(name.rpartition(".")[0])
+        absent = name.partition(".")[0] in OPTIONAL and isinstance(parent, Placeholder | None)
+        if absent or name in REMOVED:
             return ModuleSpec(name, PlaceholderLoader(), is_package=True)  # type: ignore[arg-type]
         return None
 
 
 @contextmanager
 def placeholders() -> Iterator[None]:
-    """Within, absent optional packages import as placeholders; afterwards they are absent again for everyone else."""
+    """Within, absent packages that EasyEdit can do without import as placeholders; afterwards they are absent again."""
     # transformers asks once what is installed and remembers the answer: it must ask before the placeholders are there.
     import transformers.modeling_utils
     import transformers.trainer  # noqa: F401
@@ -95,3 +96,6 @@ def placeholders() -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if isinstance(module, Placeholder) and not name.startswith("easyeditor."):
                 del sys.modules[name]
+                parent, _, child = name.rpartition(".")
+                if parent in sys.modules:
+                    vars(sys.modules[parent]).pop(child, None)
