@@ -53,7 +53,7 @@ def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolL
                 run.select(*(parse_source(f"{task}:{part}", tasks) for part in (f"forget{size}", "retain", "holdout")))
             hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
             edits = edits_digest(run, hparams, file, overrides)
-            twin = next((row for row in rows if edits and row["edits"] == edits), None)
+            twin = next((row for row in rows if edits and row.get("edits") == edits), None)
             row = twin | described(hparams, twin["host"]) if twin and "host" in twin else one_run(run, hparams)
             rows.append(row | {"cell": cell, "edits": edits, "same_as": twin["cell"] if twin else None})
             write_json(out, rows)
