@@ -12,6 +12,8 @@ from rich.console import Console
 
 from easyedit_unlearn import UnlearnHyperParams, api
 from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.host.locate import find_host
+from easyedit_unlearn.hparams import resolve_path
 from easyedit_unlearn.models import load_model
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import default_plugins
@@ -36,29 +38,35 @@ def hparams_file(method: str, engine: str) -> str:
 
 
 def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolLM2-135M-Instruct") -> list[dict]:
-    """Every cell on the embedded model and ``{task}:forget{size}``; rows, also in ``out``."""
+    """Every cell on the embedded model and ``{task}:forget{size}``; rows, also in ``out``. Cells that failed are tried
+    again."""
     rows = json.loads(out.read_text()) if out.is_file() else []
+    rows = [row for row in rows if "error" not in row]
     done = {row["cell"] for row in rows}
     tasks, pair = default_plugins().tasks, load_model("embedded")
     with Bars(Console(stderr=True)) as bars:
         run, cut = Run(pair, label, stage=bars.stage), 0
         for size, file, overrides in cells:
-            cell = json.dumps([task, size, file, overrides], sort_keys=True)
+            cell = named(task, size, file, overrides)
             if cell in done:
                 continue
             if size != cut:
-                known = run.knowledge()
-                run, cut = Run(pair, label, stage=bars.stage), size
-                run.recall(known)
+                cut = size
                 run.select(*(parse_source(f"{task}:{part}", tasks) for part in (f"forget{size}", "retain", "holdout")))
             hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
             edits = edits_digest(run, hparams, file, overrides)
-            twin = next((row for row in rows if edits and row.get("edits") == edits), None)
-            row = twin | described(hparams, twin["host"]) if twin and "host" in twin else one_run(run, hparams)
+            twin = next((row for row in rows if edits and row["edits"] == edits and "error" not in row), None)
+            row = twin | described(hparams, twin["host"]) if twin else one_run(run, hparams)
             rows.append(row | {"cell": cell, "edits": edits, "same_as": twin["cell"] if twin else None})
             write_json(out, rows)
             print(shown(row), flush=True)
     return rows
+
+
+def named(task: str, size: int, file: str, overrides: Mapping[str, Any]) -> str:
+    """What decides a cell: its arguments, what the file says now, and which EasyEdit runs."""
+    text = hashlib.sha256(resolve_path(file).read_bytes()).hexdigest()[:12]
+    return json.dumps([task, size, file, text, str(find_host()), overrides], sort_keys=True)
 
 
 def edits_digest(run: Run, hparams: UnlearnHyperParams, file: str, overrides: Mapping[str, Any]) -> str | None:
@@ -69,7 +77,8 @@ def edits_digest(run: Run, hparams: UnlearnHyperParams, file: str, overrides: Ma
         return None
     requests = api.build_requests(forget, api.build_targets(forget, settings), settings)
     others = {key: value for key, value in overrides.items() if key != "unlearn.merge"}
-    return hashlib.sha256(repr((file, sorted(others.items()), requests)).encode()).hexdigest()
+    cell = named("", len(forget), file, others)
+    return hashlib.sha256(f"{cell}{requests}".encode()).hexdigest()
 
 
 def one_run(run: Run, hparams: UnlearnHyperParams) -> dict[str, Any]:

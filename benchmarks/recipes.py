@@ -11,7 +11,9 @@ where it was.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common import count, hparams_file, run_grid, table
 
@@ -33,7 +35,18 @@ COST = {
     "perplexity": lambda r: f"{r['ppl_after']:.1f}" if r.get("ppl_after") is not None else "-",
     "seconds": lambda r: f"{r['seconds']:.0f}",
 }
+ALIGNMENT = {
+    "model's own": lambda r: _share(r, "written_by_model"),
+    "name the subject": lambda r: _share(r, "specificity"),
+    "leak": lambda r: _share(r, "leakage"),
+    "different": lambda r: _share(r, "unique"),
+    "their perplexity": lambda r: f"{r['refusals']['perplexity']:.1f}" if r["refusals"] else "-",
+}
 ABOUT = {"method": lambda r: f"{r['method']}, {r['engine']}", "facts": lambda r: str(r["n_forget"])}
+
+
+def _share(row: Mapping[str, Any], key: str) -> str:
+    return f"{100 * row['refusals'][key]:.0f} %" if row["refusals"] else "-"
 
 
 def refusals(options: argparse.Namespace) -> None:
@@ -41,11 +54,11 @@ def refusals(options: argparse.Namespace) -> None:
         (size, f"{method}/smollm2-135m", {"unlearn.target": {"builder": builder}})
         for size in options.sizes or [20]
         for method in options.methods or ("AlphaEdit", "WISE", "PO", "GradDiff")
-        for builder in options.builders
+        for builder in (options.builders if method != "GradDiff" else options.builders[:1])  # it trains on none
     ]
     rows = [r for r in run_grid(options.task, cells, options.out / "refusals.json") if "error" not in r]
-    columns = {"method": lambda r: r["method"], "target": lambda r: r["target"], **RATES, **COST}
-    write_text(options.out / "refusals.md", table(rows, columns))
+    columns = {"method": lambda r: r["method"], "target": lambda r: r["target"], **ALIGNMENT, **RATES, **COST}
+    write_text(options.out / "refusals.md", table(rows, columns) + "\n![The same as bars](refusals.png)\n")
     replace_file(options.out / "refusals.png", refusal_chart(rows))
 
 
@@ -71,7 +84,7 @@ def merging(options: argparse.Namespace) -> None:
         )
     )
     columns = {**ABOUT, "merging": lambda r: r["merge"], "edits": lambda r: str(r["n_requests"]), **RATES, **COST}
-    write_text(options.out / "merging.md", table(rows, columns))
+    write_text(options.out / "merging.md", table(rows, columns) + "\n![The same as curves](merging.png)\n")
     replace_file(options.out / "merging.png", merging_chart(rows))
 
 

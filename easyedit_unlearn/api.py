@@ -79,10 +79,15 @@ def prepare(
         targets = build_targets(answered, hparams.unlearn, editor.model, editor.tok)
     requests = build_requests(answered, targets, hparams.unlearn)
     _check_shared(requests, hparams)
+    _check_first_token(requests, samples, hparams)
     arguments = _arguments(requests, editor.tok, hparams)
     if retain is not None:
         kept = with_responses(editor.model, editor.tok, retain, hparams.unlearn)
         arguments["retain"] = _pairs(kept, editor.tok, hparams.unlearn)
+    elif wants_retain(hparams) and any(len(request.covers) > 1 for request in requests):
+        # a merged prompt does not tell which questions of the retain task are being forgotten
+        own = [format_prompt(editor.tok, sample.question, hparams.unlearn.prompt) for sample in samples]
+        arguments["retain"] = retain_pairs(editor.model, editor.tok, hparams, own)
     return Prepared(list(targets), requests, arguments)
 
 
@@ -129,6 +134,11 @@ def with_responses(
     )
     found = {s.key: reply if knows(s, reply) else s.answer for s, reply in zip(missing, replies, strict=True)}
     return [sample if sample.response else replace(sample, response=found[sample.key]) for sample in samples]
+
+
+def wants_retain(hparams: UnlearnHyperParams) -> bool:
+    """Whether the retain set of the hparams comes to any use: EasyEdit's own engine takes it for WISE and as corpus."""
+    return hparams.engine == "native" or hparams.alg_name == "WISE" or hparams.unlearn.native.corpus == "retain"
 
 
 def retain_pairs(
@@ -189,6 +199,19 @@ def _check_shared(requests: Sequence[EditRequest], hparams: UnlearnHyperParams) 
             key="unlearn.merge.merger",
             value=hparams.unlearn.merger.name,
         )
+
+
+def _check_first_token(
+    requests: Sequence[EditRequest], samples: Sequence[ForgetSample], hparams: UnlearnHyperParams
+) -> None:
+    """A merged request's subject may be widened to the left, which moves its first token off what it is about."""
+    subjects = {sample.subject for sample in samples}
+    for request in requests:
+        if str(getattr(hparams, "fact_token", "")).startswith("subject_first") and request.subject not in subjects:
+            raise DataError(
+                f"{hparams.alg_name}: in the merged prompt {request.prompt!r} the subject had to be widened to "
+                f"{request.subject!r}, which begins elsewhere; choose fact_token subject_last, or another grouping"
+            )
 
 
 def _shared(query: Query, tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, str]:

@@ -253,7 +253,7 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         try:
             found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             equals = ""
         if not equals or not key.strip():
             raise UnlearnError(f"--set {text}: write KEY=VALUE with a YAML value, e.g. --set unlearn.merge.size=5")

@@ -99,7 +99,7 @@ def resolve_path(path: str | Path) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML itself raises ValueError for dates
         raise ConfigError(f"cannot be read as YAML: {' '.join(str(error).split())}", file=file) from None
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise ConfigError("must be a mapping of names to values", file=file)

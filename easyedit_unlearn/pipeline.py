@@ -73,7 +73,7 @@ class Run:
         self._alignment: dict[str, dict[str, Any]] = {}
 
     def select(self, forget: Source, retain: Source | None = None, holdout: Source | None = None) -> Selection:
-        """Cut the sets, asking the model what it knows.
+        """Cut the sets, asking the model what it knows; what is known of an earlier selection's answers is kept.
 
         Raises:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
@@ -89,7 +89,8 @@ class Run:
                 f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
             )
         chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
-        self.selection = Selection(chosen, kept, held, known)
+        self.selection, self._before = Selection(chosen, kept, held, known), None
+        self._refusals.clear()
         return self.selection
 
     def knowledge(self) -> dict[str, bool]:
@@ -134,7 +135,8 @@ class Run:
             row = self._row(about, before, after)
             row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
             self.results.rows.append(row)
-            self.results.samples += records(about["label"], self.selection, before, after, targets)
+            used = targets if hparams.method.uses_targets else ()
+            self.results.samples += records(about["label"], self.selection, before, after, used)
             yield editor.model
         gc.collect()
 

@@ -21,6 +21,10 @@ _REFUSALS = re.compile(
     )""",
     re.VERBOSE,
 )
+_DECLINES = re.compile(
+    r"\b(can(?:no|')?t|can not|could(?:n't| not)|won't|will not|not able to|unable to|not allowed to|decline"
+    r"|do(?:n't| not) (?:know|have)|have no)\b"
+)
 _COMMON = frozenset("about also been between from have into more most only over some than that their them they this "
                     "under very were what when where which with".split())  # fmt: skip
 REFUSAL_WINDOW = 120
@@ -52,6 +56,12 @@ def is_refusal(text: str) -> bool:
     return match is not None and match.start() < REFUSAL_WINDOW
 
 
+def declines(text: str) -> bool:
+    """Whether a reply says in so many words that it will not or cannot answer. An apology or doubt alone does not:
+    "I'm sorry, but it is Kyoto", "I'm not sure, but I think it is Kyoto"."""
+    return _DECLINES.search(normalise(text)) is not None
+
+
 def gives_away(text: str, question: str, answers: Sequence[str]) -> bool:
     """Whether ``text`` contains an answer or a distinctive part of one: a number, or a word of four letters or more,
     that the question does not hold already."""
@@ -62,18 +72,20 @@ def gives_away(text: str, question: str, answers: Sequence[str]) -> bool:
 
 def names_subject(text: str, subject: str | None, question: str) -> bool:
     """Whether ``text`` says what it is about: every name and number in the subject (every word where it has none), or,
-    without a subject, any word of five letters or more of the question."""
+    without a subject, any word of five letters or more of the question that is not as common as "where"."""
     said = set(_words(text).split())
     if subject is None:
-        return any(len(word) > 4 and word in said for word in _words(question).split())
-    words = re.findall(r"\w+", subject)
+        return any(len(word) > 4 and word in said for word in set(_words(question).split()) - _COMMON)
+    words = re.findall(r"[^\W_]+", subject)
     names = [word for word in words if word[0].isupper() or word[0].isdigit()] or words
-    return bool(names) and all(_words(name) in said for name in names)
+    wanted = _words(" ".join(names)).split()
+    return bool(wanted) and all(word in said for word in wanted)
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a short reply, cut after . ! ? before white space; abbreviations are not known."""
-    return [part for part in re.split(r"(?<=[.!?])\s+", text.strip()) if part]
+    """The sentences of a short reply, cut after . ! ? before white space, but not after an initial or a title."""
+    parts = re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\bSt\.)(?<!\b[DMJS]r\.)(?<!\bM[rs]s\.)(?<!\bMs\.)\s+", text.strip())
+    return [part for part in parts if part]
 
 
 def _short(answer: str) -> bool:

@@ -66,7 +66,8 @@ class EditRequest:
     """One edit as EasyEdit takes it, covering one sample or, after merging, several.
 
     ``prompt`` is a bare question here; the prompt style is applied last, in ``api.unlearning_requests``. ``also`` are
-    further questions that get the same value, each at a key of its own; only methods that share values take them.
+    further questions whose values change as this one's does, each at a key of its own; only methods that share values
+    take them.
     """
 
     prompt: str

@@ -158,8 +158,8 @@ def _optimise(
 
 
 def _groups(edits: Sequence[Sequence[Lookup]], owners: Sequence[int]) -> Iterator[list[list[int]]]:
-    """The queries' numbers by edit, edits of like length together, so many that their contexts fill a batch: memory
-    does not grow with the set."""
+    """The queries' numbers by edit, edits of like length together, so many that their contexts fill a batch. Memory
+    does not grow with the set, but with the queries that share a value: these stay together."""
     units: dict[int, list[int]] = {}
     for number, owner in enumerate(owners):
         units.setdefault(owner, []).append(number)

@@ -82,8 +82,9 @@ def align(
     if model is not None and tokenizer is not None:
         from easyedit_unlearn.evaluation.inference import answer_logprobs
 
-        logprobs = answer_logprobs(model, tokenizer, [("", row.refusal) for row in rows])
-        rows = [replace(r, nll=None if found is None else -found) for r, found in zip(rows, logprobs, strict=True)]
+        said = [row.refusal for row in rows if row.refusal]
+        logprobs = dict(zip(said, answer_logprobs(model, tokenizer, [("", text) for text in said]), strict=True))
+        rows = [replace(r, nll=None if (found := logprobs.get(r.refusal)) is None else -found) for r in rows]
     if encoder is not None:
         near = cosines(encoder.encode([r.question for r in rows]), encoder.encode([r.refusal for r in rows]))
         rows = [replace(r, similarity=value) for r, value in zip(rows, near, strict=True)]

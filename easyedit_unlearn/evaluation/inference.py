@@ -145,8 +145,8 @@ def pad_pairs(
 
     The mask comes from lengths, never from comparing ids: with pad = eos a real end token must stay.
     """
-    whole = [torch.tensor(prompt + answer) for prompt, answer in pairs]
-    labels = [torch.tensor([IGNORED] * len(prompt) + answer) for prompt, answer in pairs]
+    whole = [torch.tensor(prompt + answer, dtype=torch.long) for prompt, answer in pairs]
+    labels = [torch.tensor([IGNORED] * len(prompt) + answer, dtype=torch.long) for prompt, answer in pairs]
     return (
         pad_sequence(whole, batch_first=True, padding_value=pad_id),
         pad_sequence(labels, batch_first=True, padding_value=IGNORED),

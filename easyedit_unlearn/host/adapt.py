@@ -146,7 +146,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(hparams, UnlearnHyperParams):
         with on_right_device(getattr(hparams, "device", None)):
             return wrapped(*args, **kwargs)
-    from easyedit_unlearn.api import retain_pairs
+    from easyedit_unlearn.api import retain_pairs, wants_retain
 
     retain, shared = kwargs.pop("retain", None), kwargs.pop("shared", {})
     if shared and not hparams.method.shares_values(hparams.engine):
@@ -165,8 +165,8 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         now.shared = shared or now.shared  # edit() calls edit_requests()
         prompts += [query["prompt"] for queries in shared.values() for query in queries]
-        wanted = hparams.engine == "native" or hparams.alg_name == "WISE" or hparams.unlearn.native.corpus == "retain"
-        if retain is None and now.retain is None and wanted and wrapped.__name__ in ("edit", "batch_edit"):
+        first = retain is None and now.retain is None and wrapped.__name__ in ("edit", "batch_edit")
+        if first and wants_retain(hparams):
             # once for the whole call, on the model before it: EasyEdit calls the method once a request
             retain = retain_pairs(editor.model, editor.tok, hparams, prompts)
         now.retain = retain if retain is not None else now.retain

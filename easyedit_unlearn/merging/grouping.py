@@ -85,7 +85,7 @@ def concatenated(group: Sequence[Item], merger: str, position: Literal["first", 
 
 
 def sharing(group: Sequence[Item], merger: str) -> EditRequest:
-    """The first question as the request, the others as further keys of its value."""
+    """The first question as the request, the others as further keys of its change of value."""
     (first, target), rest = group[0], group[1:]
     one_target(group, merger)
     request = single(first, target)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.errors import DataError
@@ -22,7 +23,7 @@ from easyedit_unlearn.prompting import format_prompt, resolve_style
 from easyedit_unlearn.storage import cache_dir, write_json
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
-from easyedit_unlearn.text import gives_away, is_refusal, names_subject, sentences
+from easyedit_unlearn.text import declines, gives_away, is_refusal, names_subject, sentences
 from easyedit_unlearn.types import ForgetSample, Target
 
 if TYPE_CHECKING:
@@ -44,17 +45,20 @@ class SelfImproveOptions(Options):
     examples: Path | None = None
 
 
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class Example(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    question: str = Field(min_length=1)
-    refusal: str = Field(min_length=1)
+    question: Text
+    refusal: Text
 
 
 class Examples(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    instruction: str = Field(min_length=1)
+    instruction: Text
     examples: list[Example] = Field(min_length=1)
 
 
@@ -86,8 +90,9 @@ class SelfImprove(TargetBuilder):
 def acceptable(text: str, ended: bool, sample: ForgetSample) -> str | None:
     """The first sentence or two of a candidate when they are a good refusal, else None.
 
-    It must refuse, name the subject, hold neither the answer nor a distinctive part of it, and be one or two complete
-    sentences without a repetition. What a model adds after two sentences is cut off.
+    It must refuse and decline in words (an apology before a wrong answer is no refusal), name the subject, hold neither
+    the answer nor a distinctive part of it, and be one or two complete sentences without a repetition. What a model adds
+    after two sentences is cut off.
     """
     whole = sentences(text)
     if whole and not ended and not whole[-1].endswith((".", "!", "?")):
@@ -101,6 +106,7 @@ def acceptable(text: str, ended: bool, sample: ForgetSample) -> str | None:
         and len(words) <= LONGEST
         and len(triples) == len(set(triples))
         and is_refusal(kept)
+        and declines(kept)
         and names_subject(kept, sample.subject, sample.question)
         and not gives_away(kept, sample.question, sample.answers)
     )
@@ -119,9 +125,11 @@ def read_examples(path: Path | None) -> Examples:
     """The bundled examples, or a user's file. Raises DataError naming the file and what is wrong with it."""
     path = path or Path(__file__).with_name("examples.yaml")
     try:
-        examples = Examples.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML itself raises ValueError for dates
         raise DataError(f"{path}: cannot be read as examples: {' '.join(str(error).split())}") from None
+    try:
+        examples = Examples.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -135,8 +143,10 @@ def read_examples(path: Path | None) -> Examples:
 def _candidates(
     samples: Sequence[ForgetSample], examples: Examples, options: SelfImproveOptions, context: BuildContext
 ) -> list[list[tuple[str, bool]]]:
-    """For each sample its draws. They depend on nothing but the model, the prompt and the settings, and are kept under
-    a name made of these: an interrupted run goes on where it was, and another forget set shares what it can."""
+    """For each sample its draws. They depend on the model, its end tokens and device, the prompt's tokens and the
+    settings, and are kept under a name made of these: an interrupted run goes on where it was, and another forget set
+    shares what it can."""
+    from easyedit_unlearn.evaluation.inference import end_ids
     from easyedit_unlearn.evaluation.sampling import Draw, sample_replies
     from easyedit_unlearn.weights import fingerprint
 
@@ -145,6 +155,7 @@ def _candidates(
     draw = Draw(options.candidates, options.temperature, options.top_p, options.max_new_tokens, context.seed)
     shots = [(example.question, example.refusal) for example in examples.examples[: options.shots]]
     known = fingerprint(model)
+    served = [model.config.to_json_string(), end_ids(model, tokenizer), model.device.type]
     advance, found = context.stage("self-improved refusals", len(samples)), []
     for sample in samples:
         # an example about the very question would hand the model its reply
@@ -152,7 +163,8 @@ def _candidates(
         prompt = format_prompt(
             tokenizer, sample.question, context.style, system=examples.instruction, shots=shown or shots
         )
-        path = cache_dir() / "targets" / f"{_key(known, prompt, draw)}.json"
+        ids = tokenizer(prompt).input_ids
+        path = cache_dir() / "targets" / f"{_key([known, *served, prompt, ids], draw)}.json"
         replies = _cached(path)
         if replies is None:
             replies = sample_replies(model, tokenizer, prompt, draw)
@@ -183,9 +195,8 @@ def _likeliest(
     return [max(one)[1] if one else None for one in scored]
 
 
-def _key(model: str, prompt: str, draw: Draw) -> str:
-    decides = [model, prompt, draw.count, draw.temperature, draw.top_p, draw.max_new_tokens, draw.seed]
-    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+def _key(decides: Sequence[Any], draw: Draw) -> str:
+    return hashlib.sha256(json.dumps([*decides, asdict(draw)]).encode()).hexdigest()
 
 
 def _cached(path: Path) -> list[tuple[str, bool]] | None:
