@@ -76,16 +76,27 @@ def names_subject(text: str, subject: str | None, question: str) -> bool:
     said = set(_words(text).split())
     if subject is None:
         return any(len(word) > 4 and word in said for word in set(_words(question).split()) - _COMMON)
-    words = re.findall(r"[^\W_]+", subject)
-    names = [word for word in words if word[0].isupper() or word[0].isdigit()] or words
-    wanted = _words(" ".join(names)).split()
-    return bool(wanted) and all(word in said for word in wanted)
+    words = [(word.strip("'\"(“‘«"), _words(word).split()) for word in subject.split()]
+    names = [parts for word, parts in words if word[:1].isupper() or word[:1].isdigit()]
+    chosen = names or [parts for _, parts in words]
+    wanted = [part for parts in chosen for part in parts if part != "s" or parts == ["s"]]  # a possessive's
+    return bool(wanted) and all(part in said for part in wanted)
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a short reply, cut after . ! ? before white space, but not after an initial or a title."""
-    parts = re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\bSt\.)(?<!\b[DMJS]r\.)(?<!\bM[rs]s\.)(?<!\bMs\.)\s+", text.strip())
-    return [part for part in parts if part]
+    found: list[str] = []
+    for part in re.split(r"(?<=[.!?])\s+", text.strip()):
+        if found and not ends_sentence(found[-1]):
+            found[-1] += f" {part}"
+        elif part:
+            found.append(part)
+    return found
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether ``text`` ends as a sentence does: in . ! or ?, and not in an initial or a title's dot."""
+    return text.endswith((".", "!", "?")) and not re.search(r"\b([A-Z]|St|[DMJS]r|Mr?s)\.$", text)
 
 
 def _short(answer: str) -> bool:

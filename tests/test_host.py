@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,30 @@ def test_a_merged_request_is_one_edit(engine, editor_for, taught, monkeypatch):
     monkeypatch.setattr(editor, "apply_algo", lambda *a, **k: calls.append(1) or apply(*a, **k))
     editor.edit(**arguments, sequential_edit=True, verbose=False)
     assert len(calls) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_a_merged_request_forgets_is_not_retained(editor_for, facts_file):
+    retain = f"retain: {{task: jsonl, path: {facts_file}, split: all}}"
+    editor = editor_for("GradDiff", f"{{merge: {{merger: concat, size: 2}}, {retain}}}")
+    arguments = unlearning_requests(editor, SAMPLES[:4])
+    assert len(arguments["prompts"]) == 2
+    assert [answer for _, answer in arguments["retain"]] == [f"{a}." for _, a, _ in FACTS[4:]]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_widened_subject_has_another_first_token(editor_for):
+    twice = [
+        replace(SAMPLES[0], id="a", question="Where is Arda?"),
+        replace(SAMPLES[0], id="b", question="What is Arda?"),
+    ]
+    for token, fits in (("subject_last", True), ("subject_first", False)):
+        editor = editor_for("ROME", "{engine: native, merge: {merger: by_subject}}", fact_token=token)
+        if fits:
+            assert unlearning_requests(editor, twice)["subject"] == ["What is Arda"]
+            continue
+        with pytest.raises(DataError, match="had to be widened to 'What is Arda'.*choose fact_token subject_last"):
+            unlearning_requests(editor, twice)
 
 
 @pytest.mark.filterwarnings("default")

@@ -52,6 +52,16 @@ def test_rome_without_covariance_is_the_pseudoinverse():
     assert torch.allclose(update, torch.tensor([[10 * 3 / 25, 10 * 4 / 25]]).double())
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_rome_takes_keys_that_differ_by_rounding_for_one(problem, noise):
+    """Questions that are alike up to the end of their subject have the same key, but for float32's rounding."""
+    keys, residuals, covariance = problem
+    generator = torch.Generator().manual_seed(1)
+    twice = keys[:, [0, 0]] + noise * torch.randn(D_KEY, 2, generator=generator, dtype=torch.float64)
+    one = rome_update(keys[:, :1], residuals[:, :1], covariance)
+    assert torch.allclose(rome_update(twice, residuals[:, [0, 0]] + noise, covariance), one, atol=1e-4)
+
+
 def test_memit_is_where_the_gradient_of_its_objective_vanishes(problem):
     keys, residuals, covariance = problem
     update = memit_update(keys, residuals, covariance, weight=2.5).requires_grad_()

@@ -100,6 +100,10 @@ HAMLET = ForgetSample(
         ("I can't say that the Bard wrote Hamlet.", True, None),  # an alias
         ("Hamlet is a play in five acts.", True, None),  # no refusal
         ("I can't say who wrote Hamlet", True, None),  # no sentence
+        ("I'm sorry, but Hamlet is by Thomas Kyd.", True, None),  # an apology, and then a wrong answer
+        ("I'm not sure, but I think Thomas Kyd wrote Hamlet.", True, None),
+        ("No idea, Hamlet is great!", True, None),
+        ("I can't say who wrote Hamlet in the days of Dr.", False, None),  # cut off, though it ends in a dot
         ("I can't say who wrote Hamlet, who wrote Hamlet, who wrote Hamlet.", True, None),
         ("I can't say " + "very " * 3 + "much about Hamlet " + "and more " * 20 + ".", True, None),
         ("", True, None),
@@ -134,6 +138,9 @@ def test_the_bundled_examples_meet_their_own_standard():
         ('instruction: x\nexamples: [{question: "Who?", refusal: No., extra: 1}]', "extra: Extra inputs"),
         ("instruction: !!python/object/apply:os.system [true]", "cannot be read as examples"),
         ("{", "cannot be read as examples"),
+        ("instruction: 2020-13-45", "cannot be read as examples"),  # a date that is none
+        ("[" * 5000, "cannot be read as examples"),
+        ("instruction: ' '\nexamples: []", "instruction: String should have at least 1"),
     ],
 )
 def test_an_examples_file_that_is_not_one(content, said, tmp_path):

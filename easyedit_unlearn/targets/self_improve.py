@@ -23,7 +23,7 @@ from easyedit_unlearn.prompting import format_prompt, resolve_style
 from easyedit_unlearn.storage import cache_dir, write_json
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
-from easyedit_unlearn.text import declines, gives_away, is_refusal, names_subject, sentences
+from easyedit_unlearn.text import declines, ends_sentence, gives_away, is_refusal, names_subject, sentences
 from easyedit_unlearn.types import ForgetSample, Target
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def acceptable(text: str, ended: bool, sample: ForgetSample) -> str | None:
     """The first sentence or two of a candidate when they are a good refusal, else None.
 
     It must refuse and decline in words (an apology before a wrong answer is no refusal), name the subject, hold neither
-    the answer nor a distinctive part of it, and be one or two complete sentences without a repetition. What a model adds
-    after two sentences is cut off.
+    the answer nor a distinctive part of it, and be one or two complete sentences without a repetition. What a model
+    adds after two sentences is cut off.
     """
     whole = sentences(text)
-    if whole and not ended and not whole[-1].endswith((".", "!", "?")):
+    if whole and not ended and not ends_sentence(whole[-1]):
         whole.pop()  # cut by the limit
     kept = " ".join(whole[:2])
     words = kept.casefold().split()
