@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from easyedit_unlearn.baselines.graddiff import GradDiff
-from easyedit_unlearn.baselines.po import PO
+from easyedit_unlearn.baselines.ascent import GA, KL, GradDiff
+from easyedit_unlearn.baselines.npo import NPO, SimNPO
+from easyedit_unlearn.baselines.refusals import DPO, IDKAP, PO
+from easyedit_unlearn.baselines.tokens import CEU, UNDIAL, WGA, SatImp
 from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
 from easyedit_unlearn.editors.table import editors
 from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, RougeL
@@ -37,7 +39,8 @@ def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    return [*editors(), GradDiff(), PO()]
+    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL)
+    return [*editors(), *(method() for method in baselines)]
 
 
 @hookimpl

@@ -363,7 +363,7 @@ def test_retain_data_from_the_hparams_leaves_out_what_is_edited(editor_for, fact
 @pytest.mark.filterwarnings("default")
 def test_one_retain_set_for_the_whole_call(editor_for, facts_file, monkeypatch):
     """EasyEdit calls a method once a request: what else is forgotten must not become retain data meanwhile."""
-    from easyedit_unlearn.baselines.graddiff import GradDiff
+    from easyedit_unlearn.baselines.ascent import GradDiff
 
     seen = []
     monkeypatch.setattr(GradDiff, "apply", lambda *args, retain, **kwargs: seen.append([a for _, a in retain]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from easyedit_unlearn import UnlearnHyperParams
-from easyedit_unlearn.baselines.graddiff import GradDiffHyperParams
+from easyedit_unlearn.baselines.hparams import WeightedHyperParams
 from easyedit_unlearn.errors import ConfigError, HostError
 from easyedit_unlearn.hparams import resolve_path, shipped_hparams
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
@@ -21,7 +21,7 @@ def read(tmp_path, text):
 
 def test_an_empty_block_takes_the_defaults(tmp_path):
     hparams = read(tmp_path, GOOD + "unlearn:\n")
-    assert isinstance(hparams, GradDiffHyperParams)
+    assert isinstance(hparams, WeightedHyperParams)
     assert hparams.learning_rate == 0.5  # PyYAML reads 5e-1 as a string
     assert hparams.unlearn.builder.name == "fixed"
     assert hparams.unlearn.builder_options.text == DEFAULT_REFUSAL

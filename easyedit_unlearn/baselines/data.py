@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -17,46 +18,104 @@ if TYPE_CHECKING:
 
 Pair = tuple[list[int], list[int]]
 """Token ids of (prompt, answer with its end-of-text token)."""
+Part = Literal["forget", "refusal", "retain", "retain_refusal"]
+"""Rows of a training step, one for each item: a forget question with its answer or with its refusal, and the retain
+question paired with it, with its answer or with the forget item's refusal."""
+Item = dict[Part, tuple[Pair, torch.Tensor | None]]
+"""Pairs by part, each with what the frozen model made of it, where a method remembers that."""
 
 
-class ForgetRetainDataset(torch.utils.data.Dataset[dict[str, Pair]]):
-    """Item i is forget item i with a retain item drawn uniformly, anew each epoch, from (seed, epoch, i) alone."""
+class UnlearnDataset(torch.utils.data.Dataset[Item]):
+    """Item i is forget item i with a retain item drawn uniformly, anew each epoch, from (seed, epoch, i) alone.
 
-    def __init__(self, forget: Sequence[Pair], retain: Sequence[Pair], seed: int) -> None:
-        self.forget, self.retain, self.seed, self.epoch = forget, retain, seed, 0
+    Args:
+        parts: which rows an item has.
+        given: all pairs of the parts ``forget``, ``refusal`` (both in the forget set's order) and ``retain``.
+    """
+
+    def __init__(self, parts: Sequence[Part], given: Mapping[Part, Sequence[Pair]], seed: int) -> None:
+        self.parts, self.given, self.seed, self.epoch = parts, given, seed, 0
+        self.remembered: dict[Part, Mapping[int, torch.Tensor]] = {}
+        self._length = len(given["refusal" if "refusal" in given else "forget"])
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer's data loader."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.forget)
+        return self._length
 
-    def __getitem__(self, index: int) -> dict[str, Pair]:
-        item = {"forget": self.forget[index]}
-        if self.retain:
-            draw = random.Random(f"{self.seed}/{self.epoch}/{index}")
-            item["retain"] = self.retain[draw.randrange(len(self.retain))]
-        return item
+    def __getitem__(self, index: int) -> Item:
+        return {part: (self._pair(part, index), self._reference(part, index)) for part in self.parts}
+
+    def partner(self, index: int, epoch: int) -> int:
+        """Which retain item goes with forget item ``index``."""
+        return random.Random(f"{self.seed}/{epoch}/{index}").randrange(len(self.given["retain"]))
+
+    def pairs(self, part: Part, epochs: int) -> dict[int, Pair]:
+        """All pairs of ``part`` that will be used in that many epochs, by their number in ``given``."""
+        if part != "retain":
+            return dict(enumerate(self.given[part]))
+        used = {self.partner(index, epoch) for epoch in range(epochs) for index in range(len(self))}
+        return {number: self.given[part][number] for number in sorted(used)}
+
+    def _number(self, part: Part, index: int) -> int:
+        return self.partner(index, self.epoch) if part in ("retain", "retain_refusal") else index
+
+    def _pair(self, part: Part, index: int) -> Pair:
+        number = self._number(part, index)
+        if part == "retain_refusal":
+            return self.given["retain"][number][0], self.given["refusal"][index][1]
+        return self.given[part][number]
+
+    def _reference(self, part: Part, index: int) -> torch.Tensor | None:
+        known = self.remembered.get(part)
+        return None if known is None else known[self._number(part, index)]
 
 
-def collate(items: Sequence[Mapping[str, Pair]], pad_id: int) -> dict[str, torch.Tensor]:
-    """One batch for one forward pass: all forget rows, then their retain rows, padded on the right.
+def collate(items: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
+    """One batch for one forward pass, padded on the right: all rows of the first part, then all of the next, ...
 
     Returns:
-        input_ids, labels and attention_mask, each (2 x items, length), or (items, length) without retain data.
+        input_ids, labels and attention_mask, each (parts x items, length); and for a part whose items bring a
+        reference, ``{part}_reference``: (items,), or (answer tokens, vocabulary).
     """
-    rows = [item[part] for part in items[0] for item in items]
-    return dict(zip(("input_ids", "labels", "attention_mask"), pad_pairs(rows, pad_id), strict=True))
+    parts = list(items[0])
+    rows = [item[part][0] for part in parts for item in items]
+    batch = dict(zip(("input_ids", "labels", "attention_mask"), pad_pairs(rows, pad_id), strict=True))
+    for part in parts:
+        known = [item[part][1] for item in items]
+        if known[0] is not None:
+            batch[f"{part}_reference"] = torch.stack(known) if known[0].dim() == 0 else torch.cat(known)  # type: ignore[arg-type]
+    return batch
 
 
-def encode_requests(tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]]) -> list[Pair]:
+def encode_requests(
+    tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]], longest: int | None = None
+) -> list[Pair]:
     """(prompt, ground_truth) of every request. Raises DataError when a request does not say what to forget."""
     for request in requests:
         if not request.get("ground_truth"):
             raise DataError(f"pass ground_truth, the answer to forget, for {request['prompt']!r}")
-    return encode(tokenizer, [(request["prompt"], request["ground_truth"]) for request in requests])
+    return encode(tokenizer, [(request["prompt"], request["ground_truth"]) for request in requests], longest)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
-    return [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in pairs]
+def encode(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], longest: int | None = None
+) -> list[Pair]:
+    """Token ids of (prompt, answer with its end). With ``longest``, the model's context in tokens, prompts lose their
+    beginning where the two do not fit.
+
+    Raises:
+        DataError: an answer has no tokens, or alone does not fit.
+    """
+    found = [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in pairs]
+    for (prompt, answer), (ids, reply) in zip(pairs, found, strict=True):
+        if not reply:
+            raise DataError(f"the answer {answer!r} to {prompt!r} has no tokens")
+        if longest is not None and len(reply) >= longest:
+            raise DataError(f"the answer to {prompt!r} has {len(reply)} tokens; the model's context holds {longest}")
+        if longest is not None and len(ids) + len(reply) > longest:
+            warnings.warn(f"{len(ids) + len(reply) - longest} tokens cut from the left of {prompt!r}", stacklevel=2)
+            del ids[: len(ids) + len(reply) - longest]
+    return found

@@ -31,3 +31,14 @@ class BaselineHyperParams:
     weight_decay: NonNegative = 0.01
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_grad_norm: Positive = 1.0
+    max_retain_nll: Positive | None = field(
+        default=10.0, metadata={"help": "a retain loss past it, in nats per token, stops and restores; null for none"}
+    )
+
+
+@dataclass
+class WeightedHyperParams(BaselineHyperParams):
+    """``gamma`` weighs the loss on the forget set, ``alpha`` the one on the retain set."""
+
+    gamma: Positive = 1.0
+    alpha: NonNegative = 1.0

@@ -1,12 +1,22 @@
-"""Unlearning losses: pure functions of tensors, each with its equation and paper."""
+"""Unlearning losses: pure functions of tensors, each with its equation and paper.
+
+Two forms. A loss of whole answers takes one number an item, (batch,), and returns a scalar. The ``*_terms`` take a row
+for each answer token and return one number a token, (tokens,); their mean is taken over an item's tokens first and over
+items then (:meth:`answers.Answers.mean`), so that neither long answers nor the way a batch is cut weigh in.
+
+l_t is the cross-entropy of answer token t in nats, p_t = exp(-l_t), S = sum of l_t over an answer of |y| tokens, so
+log pi(y) = -S. sg stops the gradient.
+"""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, logsigmoid
 
 
-def mean_nll(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """NLL(B) = mean_i S_i / |y_i|: per item first, then over items, so that long answers do not outweigh short ones.
+def mean_nll(total: Tensor, count: Tensor) -> Tensor:
+    """NLL(B) = mean_i S_i / |y_i|.
 
     Args:
         total: (batch,) S_i, the sum of answer-token cross-entropies in nats.
@@ -15,12 +25,22 @@ def mean_nll(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     Returns:
         A scalar in nats per token.
     """
-    if total.shape != count.shape:
-        raise ValueError(f"total {tuple(total.shape)} and count {tuple(count.shape)} must have one shape")
+    _same(total, count)
     return (total / count.clamp(min=1)).mean()
 
 
-def preference(refusal_nll: torch.Tensor, retain_nll: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
+def graddiff(forget_nll: Tensor, retain_nll: Tensor, gamma: float, alpha: float) -> Tensor:
+    """Gradient difference: L = -gamma NLL(F) + alpha NLL(R) (TOFU, arXiv 2401.06121, section 4.1, "Gradient
+    Difference"; first as "GradDiff" in arXiv 2203.12817).
+
+    Args:
+        forget_nll, retain_nll: scalars, as from :func:`mean_nll`.
+        gamma, alpha: weights of ascent on the forget set and of descent on the retain set.
+    """
+    return -gamma * forget_nll + alpha * retain_nll
+
+
+def preference(refusal_nll: Tensor, retain_nll: Tensor, gamma: float, alpha: float) -> Tensor:
     """Preference optimisation: L = gamma NLL(F_idk) + alpha NLL(R) (TOFU, arXiv 2401.06121, section 4.1).
 
     Args:
@@ -30,12 +50,100 @@ def preference(refusal_nll: torch.Tensor, retain_nll: torch.Tensor, gamma: float
     return gamma * refusal_nll + alpha * retain_nll
 
 
-def graddiff(forget_nll: torch.Tensor, retain_nll: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
-    """Gradient difference: L = -gamma NLL(F) + alpha NLL(R) (TOFU, arXiv 2401.06121, section 4.1, "Gradient
-    Difference"; first as "GradDiff" in arXiv 2203.12817).
+def npo(logprob: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Negative preference optimisation: L = -(2 / beta) mean log sigmoid(-beta (log pi(y) - log ref(y)))
+    (arXiv 2404.05868, equation 3).
 
     Args:
-        forget_nll, retain_nll: scalars, as from :func:`mean_nll`.
-        gamma, alpha: weights of ascent on the forget set and of descent on the retain set.
+        logprob, reference: (batch,) log pi(y) and log ref(y) of what is to be forgotten, in nats.
     """
-    return -gamma * forget_nll + alpha * retain_nll
+    _same(logprob, reference)
+    return -2 / beta * logsigmoid(-beta * (logprob - reference)).mean()
+
+
+def simnpo(mean_logprob: Tensor, beta: float, delta: float) -> Tensor:
+    """SimNPO: L = -(2 / beta) mean log sigmoid(-beta log pi(y) / |y| - delta) (arXiv 2410.07163, equation 4).
+
+    Args:
+        mean_logprob: (batch,) log pi(y) / |y|, in nats per token.
+    """
+    return -2 / beta * logsigmoid(-beta * mean_logprob - delta).mean()
+
+
+def dpo(preferred: Tensor, preferred_reference: Tensor, other: Tensor, other_reference: Tensor, beta: float) -> Tensor:
+    """Direct preference optimisation, the refusal over the answer: L = -(1 / beta) mean log sigmoid(beta
+    [(log pi - log ref)(y_idk) - (log pi - log ref)(y)]) (arXiv 2305.18290, equation 7; for unlearning, scaled by
+    1 / beta as NPO is, arXiv 2404.05868).
+
+    Args:
+        preferred, other: (batch,) log pi of the refusal and of the answer; the others are the same of the reference.
+    """
+    _same(preferred, preferred_reference, other, other_reference)
+    return -1 / beta * logsigmoid(beta * ((preferred - preferred_reference) - (other - other_reference))).mean()
+
+
+def answer_preservation(answer: Tensor, refusal: Tensor, beta: float) -> Tensor:
+    """The AP of IDK+AP: L = -(1 / beta) mean log sigmoid(beta [log pi(y | x) - log pi(y_idk | x)]) for x of the retain
+    set: its true answer before a refusal (arXiv 2410.08109, section 4.3).
+
+    Args:
+        answer, refusal: (batch,) log pi of both as replies to the same retain question.
+    """
+    _same(answer, refusal)
+    return -1 / beta * logsigmoid(beta * (answer - refusal)).mean()
+
+
+def wga_terms(nll: Tensor, beta: float) -> Tensor:
+    """Weighted gradient ascent: -sg(p_t)^beta l_t (arXiv 2502.19301, "WGA"), from l_t to a term each, (tokens,)."""
+    return -((-beta * nll.detach()).exp() * nll)
+
+
+def satimp_terms(nll: Tensor, beta1: float, beta2: float) -> Tensor:
+    """SatImp: -sg(p_t)^beta1 sg(1 - p_t)^beta2 l_t (arXiv 2505.11953), from l_t to a term each, (tokens,)."""
+    p = (-nll.detach()).exp()
+    return -(p**beta1 * (1 - p) ** beta2 * nll)
+
+
+def ceu_terms(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy unlearning: CE(q, softmax(z)) with q = softmax of sg(z) whose true token is at -inf
+    (arXiv 2503.01224).
+
+    Args:
+        logits: (tokens, vocabulary). labels: (tokens,) the true tokens.
+    """
+    target = logits.detach().scatter(1, labels[:, None], float("-inf")).softmax(-1)
+    return _cross_entropy(target, logits)
+
+
+def undial_terms(logits: Tensor, labels: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Self-distillation with adjusted logits: CE(softmax(z_ref - beta onehot(y)), softmax(z)) (arXiv 2402.10052,
+    section 3.2).
+
+    Args:
+        logits, reference: (tokens, vocabulary) of the model and of the frozen one. labels: (tokens,) the true tokens.
+    """
+    _same(logits, reference)
+    taken = torch.full_like(labels, -beta, dtype=reference.dtype)[:, None]
+    return _cross_entropy(reference.scatter_add(1, labels[:, None], taken).softmax(-1), logits)
+
+
+def kl_terms(logits: Tensor, reference: Tensor) -> Tensor:
+    """KL(p_ref || p) of the next token at each answer position, in nats (the retain term of TOFU's "KL Minimization",
+    arXiv 2401.06121, section 4.1, over answer positions only).
+
+    Args:
+        logits, reference: (tokens, vocabulary).
+    """
+    _same(logits, reference)
+    frozen = log_softmax(reference, -1)
+    return (frozen.exp() * (frozen - log_softmax(logits, -1))).sum(-1)
+
+
+def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
+    return -(target * log_softmax(logits, -1)).sum(-1)
+
+
+def _same(*tensors: Tensor) -> None:
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        raise ValueError(f"these must have one shape, got {', '.join(map(str, (tuple(t.shape) for t in tensors)))}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from easyedit_unlearn.baselines.data import ForgetRetainDataset, Pair, collate, encode
-from easyedit_unlearn.baselines.losses import mean_nll
+from easyedit_unlearn.baselines.answers import Answers
+from easyedit_unlearn.baselines.data import Part, UnlearnDataset, collate
+from easyedit_unlearn.baselines.reference import Memory, remember
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_id
+from easyedit_unlearn.evaluation.inference import answer_logits, pad_id
 
 if TYPE_CHECKING:
     from easyedit_unlearn.baselines.hparams import BaselineHyperParams
@@ -48,7 +50,7 @@ class UnlearnTrainer(Trainer):
 
 
 def train(
-    model: Any, dataset: ForgetRetainDataset, loss: Loss, hparams: BaselineHyperParams, *, pad_id: int, stage: Stage
+    model: Any, dataset: UnlearnDataset, loss: Loss, hparams: BaselineHyperParams, *, pad_id: int, stage: Stage
 ) -> None:
     """Train every parameter of ``model`` in place. Nothing is written or reported anywhere."""
     with tempfile.TemporaryDirectory() as scratch, _trainable(model):
@@ -85,26 +87,43 @@ def train(
         model.zero_grad(set_to_none=True)
 
 
-def train_on_pairs(
+def train_on_parts(
     model: Any,
     tokenizer: Any,
-    forget: Sequence[Pair],
-    retain: Sequence[tuple[str, str]],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    data: UnlearnDataset,
+    loss: Callable[[Mapping[Part, Answers]], torch.Tensor],
+    remembers: Mapping[Part, Memory],
     hparams: Any,
     *,
     stage: Stage,
 ) -> None:
-    """:func:`train` where the loss is made of two numbers: the mean NLL of the forget items, and of the retain items
-    that each is paired with."""
+    """:func:`train` where the loss is made of the answers in each part of a batch, and of what the frozen model made of
+    the parts in ``remembers``."""
+    padding = pad_id(tokenizer)
 
     def of_batch(model: Any, batch: Batch) -> torch.Tensor:
-        logits = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
-        forgotten, kept = torch.stack(answer_nll(*logits)).chunk(2, dim=1)  # rows: sum of losses, token counts
-        return loss(mean_nll(*forgotten), mean_nll(*kept))
+        rows = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+        parts = zip(data.parts, *(t.chunk(len(data.parts)) for t in rows), strict=True)
+        answers = {part: Answers.of(z, y, batch.get(f"{part}_reference")) for part, z, y in parts}
+        if "retain" in answers and hparams.max_retain_nll is not None:
+            _check_retain(answers["retain"].mean_nll.item(), hparams.max_retain_nll)
+        return loss(answers)
 
-    dataset = ForgetRetainDataset(forget, encode(tokenizer, retain), hparams.unlearn.seed)
-    train(model, dataset, of_batch, hparams, pad_id=pad_id(tokenizer), stage=stage)
+    with tempfile.TemporaryDirectory() as scratch:
+        for part, kind in remembers.items():
+            pairs = data.pairs(part, hparams.num_train_epochs)
+            data.remembered[part] = remember(
+                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, stage=stage
+            )
+        train(model, data, of_batch, hparams, pad_id=padding, stage=stage)
+
+
+def _check_retain(nll: float, bound: float) -> None:
+    if nll > bound:
+        raise DivergenceError(
+            f"the retain loss became {nll:.2f} nats per token, past max_retain_nll {bound:g}; the model is as it was "
+            "before. Lower learning_rate or num_train_epochs, or raise alpha"
+        )
 
 
 class _Progress(TrainerCallback):

@@ -1,0 +1,76 @@
+"""The base of all gradient baselines: a method says which rows a step sees, what of the frozen model it must know, and
+its loss. A new one is a subclass in a module of its own family, and a line in ``builtins.py``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from easyedit_unlearn.baselines.hparams import BaselineHyperParams
+from easyedit_unlearn.components import Method, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from easyedit_unlearn.baselines.answers import Answers
+    from easyedit_unlearn.baselines.data import Part
+    from easyedit_unlearn.baselines.reference import Memory
+
+
+class Baseline(Method):
+    """Trains all parameters on a loss of answers.
+
+    Attributes:
+        HyperParams: the dataclass of the method's YAML keys.
+        parts: the rows of a training step (see ``data.Part``).
+        remembers: of which parts the frozen model's log-probabilities or logits are needed; computed once, beforehand.
+    """
+
+    HyperParams: ClassVar[type[BaselineHyperParams]]
+    parts: ClassVar[tuple[Part, ...]]
+    remembers: ClassVar[tuple[tuple[Part, Memory], ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.needs_retain = "retain" in cls.parts
+        cls.uses_targets = any(part.endswith("refusal") for part in cls.parts)
+
+    def hparams_class(self) -> type:
+        return self.HyperParams
+
+    @abstractmethod
+    def loss(self, batch: Mapping[Part, Answers], hparams: Any) -> Tensor:
+        """The scalar to minimise, the mean over the batch's items."""
+
+    def apply(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        """Train ``model`` in place.
+
+        Raises:
+            DataError: a request does not say what to forget, or an answer has no tokens.
+            DivergenceError: the loss is not finite, or the retain loss passes ``max_retain_nll``.
+        """
+        from easyedit_unlearn.baselines.data import UnlearnDataset, encode, encode_requests
+        from easyedit_unlearn.baselines.trainer import train_on_parts
+
+        longest = getattr(model.config, "max_position_embeddings", None)
+        given: dict[Part, Any] = {}
+        if "forget" in self.parts:
+            given["forget"] = encode_requests(tokenizer, requests, longest)
+        if self.uses_targets:
+            given["refusal"] = encode(tokenizer, [(r["prompt"], r["target_new"]) for r in requests], longest)
+        if self.needs_retain:
+            given["retain"] = encode(tokenizer, retain, longest)
+        data = UnlearnDataset(self.parts, given, hparams.unlearn.seed)
+        train_on_parts(
+            model, tokenizer, data, lambda batch: self.loss(batch, hparams), dict(self.remembers), hparams, stage=stage
+        )

@@ -1,0 +1,47 @@
+"""Negative preference optimisation: the answer as what is not preferred, so that ascent slows down by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from easyedit_unlearn.baselines.baseline import Baseline
+from easyedit_unlearn.baselines.hparams import NonNegative, Positive, WeightedHyperParams
+from easyedit_unlearn.baselines.refusals import PreferenceHyperParams
+
+
+class NPO(Baseline):
+    name = "NPO"
+    summary = "Negative preference optimisation against the frozen model (arXiv 2404.05868)."
+    HyperParams = PreferenceHyperParams
+    parts = ("forget", "retain")
+    remembers = (("forget", "logprob"),)
+
+    def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
+        from easyedit_unlearn.baselines.losses import npo
+
+        forgotten = npo(batch["forget"].logprob, batch["forget"].frozen, hparams.beta)
+        return hparams.gamma * forgotten + hparams.alpha * batch["retain"].mean_nll
+
+
+@dataclass
+class SimNPOHyperParams(WeightedHyperParams):
+    """``beta`` and the margin ``delta`` of log pi(y) / |y|, which takes the place of NPO's reference."""
+
+    gamma: Positive = 0.125
+    beta: Positive = 4.5
+    delta: NonNegative = 0.0
+
+
+class SimNPO(Baseline):
+    name = "SimNPO"
+    summary = "NPO without a reference, normalised by length (arXiv 2410.07163)."
+    HyperParams = SimNPOHyperParams
+    parts = ("forget", "retain")
+
+    def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
+        from easyedit_unlearn.baselines.losses import simnpo
+
+        forgotten = simnpo(batch["forget"].mean_logprob, hparams.beta, hparams.delta)
+        return hparams.gamma * forgotten + hparams.alpha * batch["retain"].mean_nll
