@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from easyedit_unlearn.baselines.ascent import GA, KL, GradDiff
 from easyedit_unlearn.baselines.npo import NPO, SimNPO
+from easyedit_unlearn.baselines.pdu import PDU
 from easyedit_unlearn.baselines.refusals import DPO, IDKAP, PO
+from easyedit_unlearn.baselines.rmu import RMU
+from easyedit_unlearn.baselines.task_vector import TaskVector
 from easyedit_unlearn.baselines.tokens import CEU, UNDIAL, WGA, SatImp
 from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
 from easyedit_unlearn.editors.table import editors
@@ -39,7 +42,7 @@ def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL)
+    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL, PDU, RMU, TaskVector)
     return [*editors(), *(method() for method in baselines)]
 
 

@@ -122,6 +122,26 @@ def test_undial_lowers_the_frozen_models_true_token():
     assert reference.tolist() == REFERENCE
 
 
+def test_flatness_is_zero_for_flat_logits():
+    z = leaf(Z)
+    terms = losses.flatness_terms(z)
+    for row, term, grad in zip(Z, terms.tolist(), gradient(terms.sum(), z)[0], strict=True):
+        gap = max(row) - sum(row) / 3
+        assert term == pytest.approx(gap**2)
+        assert grad == pytest.approx([2 * gap * ((x == max(row)) - 1 / 3) for x in row])
+    assert losses.flatness_terms(torch.full((1, 4), 2.5)).item() == 0
+
+
+def test_misdirection_is_a_mean_over_features():
+    hidden, direction = leaf([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    terms = losses.misdirection_terms(hidden, direction)
+    assert terms.tolist() == [(0 + 4) / 2, (1 + 1) / 2]
+    assert gradient(terms.sum(), hidden)[0] == [[0.0, 2.0], [-1.0, -1.0]]
+    assert losses.misdirection_terms(hidden, hidden.detach()).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="do not fit"):
+        losses.misdirection_terms(hidden, direction[:1])
+
+
 def test_kl_is_zero_with_a_zero_gradient_at_the_frozen_model():
     z = leaf(Z)
     terms = losses.kl_terms(z, torch.tensor(REFERENCE, dtype=torch.float64))

@@ -19,8 +19,9 @@ class Answers:
     Attributes:
         logits: (tokens, vocabulary) that predict each answer token, item after item, float32 at least.
         labels: (tokens,) those tokens. rows: (tokens,) the item each belongs to. items: how many there are.
-        reference: what the frozen model made of the same answers: (items,) log-probabilities, or (tokens, vocabulary)
-            logits; None for a method that needs neither.
+        reference: what the frozen model made of the same answers: (items,) log-probabilities, (tokens, vocabulary)
+            logits, or (tokens, d_model) hidden states; None for a method that needs none.
+        hidden: (tokens, d_model) of the layer that the method watches, at the answer tokens themselves; else None.
     """
 
     logits: Tensor
@@ -28,18 +29,24 @@ class Answers:
     rows: Tensor
     items: int
     reference: Tensor | None = None
+    hidden: Tensor | None = None
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, reference: Tensor | None = None) -> Answers:
-        """From logits (items, span, vocabulary), position t predicting token t+1, and labels (items, span), ``IGNORED``
-        where there is no answer and not shifted."""
+    def of(
+        cls, logits: Tensor, labels: Tensor, reference: Tensor | None = None, hidden: Tensor | None = None
+    ) -> Answers:
+        """From logits (items, span, vocabulary), position t predicting token t+1, labels (items, span), ``IGNORED``
+        where there is no answer and not shifted, and hidden states (items, length, d_model) whose last positions are
+        the span's."""
         if logits.shape[:2] != labels.shape:
             raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
         labels = labels[:, 1:]
         answered = labels != IGNORED
         chosen = logits[:, :-1][answered]
         chosen = chosen.float() if chosen.dtype in (torch.float16, torch.bfloat16) else chosen
-        return cls(chosen, labels[answered], answered.nonzero()[:, 0], len(labels), reference)
+        if hidden is not None:
+            hidden = hidden[:, hidden.shape[1] - labels.shape[1] :][answered].float()
+        return cls(chosen, labels[answered], answered.nonzero()[:, 0], len(labels), reference, hidden)
 
     @property
     def nll(self) -> Tensor:
@@ -64,6 +71,13 @@ class Answers:
     def mean(self, terms: Tensor) -> Tensor:
         """The mean of (tokens,) terms over each item's tokens, then over items."""
         return mean_nll(self._sum(terms), self._count)
+
+    @property
+    def watched(self) -> Tensor:
+        """``hidden``, which must be there."""
+        if self.hidden is None:
+            raise ValueError("the loss needs hidden states: name their layer in Baseline.watches")
+        return self.hidden
 
     @property
     def frozen(self) -> Tensor:

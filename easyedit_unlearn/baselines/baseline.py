@@ -3,8 +3,7 @@ its loss. A new one is a subclass in a module of its own family, and a line in `
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from easyedit_unlearn.baselines.hparams import BaselineHyperParams
@@ -25,7 +24,8 @@ class Baseline(Method):
     Attributes:
         HyperParams: the dataclass of the method's YAML keys.
         parts: the rows of a training step (see ``data.Part``).
-        remembers: of which parts the frozen model's log-probabilities or logits are needed; computed once, beforehand.
+        remembers: of which parts the frozen model's log-probabilities, logits or hidden states are needed; computed
+            once, beforehand.
     """
 
     HyperParams: ClassVar[type[BaselineHyperParams]]
@@ -39,9 +39,17 @@ class Baseline(Method):
     def hparams_class(self) -> type:
         return self.HyperParams
 
-    @abstractmethod
+    def watches(self, model: PreTrainedModel, hparams: Any) -> str | None:
+        """The name of a layer whose outputs the loss is made of."""
+        return None
+
+    def start(self, hparams: Any) -> Callable[[Mapping[Part, Answers]], Tensor]:
+        """A loss for one training. It may have a ``step_end()``, called after every optimiser step."""
+        return lambda batch: self.loss(batch, hparams)
+
     def loss(self, batch: Mapping[Part, Answers], hparams: Any) -> Tensor:
-        """The scalar to minimise, the mean over the batch's items."""
+        """The scalar to minimise, the mean over the batch's items; a method whose loss remembers has :meth:`start`."""
+        raise NotImplementedError
 
     def apply(
         self,
@@ -72,5 +80,13 @@ class Baseline(Method):
             given["retain"] = encode(tokenizer, retain, longest)
         data = UnlearnDataset(self.parts, given, hparams.unlearn.seed)
         train_on_parts(
-            model, tokenizer, data, lambda batch: self.loss(batch, hparams), dict(self.remembers), hparams, stage=stage
+            model,
+            tokenizer,
+            data,
+            self.start(hparams),
+            dict(self.remembers),
+            hparams,
+            stage=stage,
+            layer=self.watches(model, hparams),
+            names=frozenset(self.parameters(model, hparams)),
         )

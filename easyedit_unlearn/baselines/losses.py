@@ -139,6 +139,27 @@ def kl_terms(logits: Tensor, reference: Tensor) -> Tensor:
     return (frozen.exp() * (frozen - log_softmax(logits, -1))).sum(-1)
 
 
+def flatness_terms(logits: Tensor) -> Tensor:
+    """(max_v z - mean_v z)^2: zero where the next token is anybody's guess (PDU, arXiv 2506.05314).
+
+    Args:
+        logits: (tokens, vocabulary).
+    """
+    return (logits.amax(-1) - logits.mean(-1)) ** 2
+
+
+def misdirection_terms(hidden: Tensor, towards: Tensor) -> Tensor:
+    """RMU: the mean over features of (h - t)^2, with t = c u on what to forget and t = h_ref on what to retain
+    (arXiv 2403.03218, section 4.1).
+
+    Args:
+        hidden: (tokens, d_model), h of one layer. towards: (d_model,) or (tokens, d_model), t.
+    """
+    if towards.shape != hidden.shape[-towards.dim() :]:
+        raise ValueError(f"hidden {tuple(hidden.shape)} and what it is moved to {tuple(towards.shape)} do not fit")
+    return ((hidden - towards) ** 2).mean(-1)
+
+
 def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * log_softmax(logits, -1)).sum(-1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,23 +12,31 @@ from torch import Tensor
 
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.baselines.data import Pair
-from easyedit_unlearn.editors.modules import evaluating
-from easyedit_unlearn.evaluation.inference import answer_logits, pad_pairs
+from easyedit_unlearn.editors.modules import evaluating, hidden_of, module_named
+from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits, pad_pairs
 
 if TYPE_CHECKING:
     from easyedit_unlearn.components import Stage
 
-Memory = Literal["logprob", "logits"]
+Memory = Literal["logprob", "logits", "hidden"]
 IN_MEMORY = 2**28
 """Bytes; logits that need more lie in a file of the scratch folder, mapped into memory."""
 _BATCH = 8
 
 
 def remember(
-    model: Any, pairs: Mapping[int, Pair], kind: Memory, *, pad_id: int, scratch: Path, name: str, stage: Stage
+    model: Any,
+    pairs: Mapping[int, Pair],
+    kind: Memory,
+    *,
+    pad_id: int,
+    scratch: Path,
+    name: str,
+    stage: Stage,
+    layer: str | None = None,
 ) -> dict[int, Tensor]:
-    """By index of the pair: its answer's log-probability, (), or the logits of its answer tokens, (tokens, vocabulary),
-    in the model's own precision.
+    """By index of the pair: its answer's log-probability, (); the logits that predict its answer tokens, (tokens,
+    vocabulary), in the model's own precision; or the outputs of ``layer`` at those tokens, (tokens, d_model).
 
     ``scratch`` must outlive the result.
     """
@@ -36,23 +45,42 @@ def remember(
     found: dict[int, Tensor] = {}
     room: Tensor | None = None
     used = 0
-    with evaluating(model):
+    with evaluating(model), seeing(model, layer) as seen:
         for batch in _chunks(indices):
             ids, labels, mask = (t.to(model.device) for t in pad_pairs([pairs[i] for i in batch], pad_id))
             logits, labels = answer_logits(model, ids, labels, mask)
             if kind == "logprob":
                 found |= dict(zip(batch, Answers.of(logits, labels).logprob.cpu(), strict=True))
             else:
+                per_token = logits[:, :-1] if kind == "logits" else seen[0][:, -labels.shape[1] + 1 :]
                 if room is None:
                     tokens = sum(len(pairs[i][1]) for i in indices)
-                    room = _room(tokens, logits.shape[-1], logits.dtype, scratch / name)
+                    room = _room(tokens, per_token.shape[-1], per_token.dtype, scratch / name)
                 for number, i in enumerate(batch):
-                    wanted = logits[number, :-1][labels[number, 1:] >= 0]
+                    wanted = per_token[number][labels[number, 1:] != IGNORED]
                     place = room[used : used + len(wanted)]
                     place.copy_(wanted)
                     found[i], used = place, used + len(wanted)
             advance(len(batch))
     return found
+
+
+@contextmanager
+def seeing(model: Any, layer: str | None) -> Iterator[list[Tensor]]:
+    """A list that holds the last output of ``layer``, (rows, length, d_model), after every forward pass within."""
+    seen: list[Tensor] = []
+    if layer is None:
+        yield seen
+        return
+
+    def see(_module: Any, _inputs: Any, output: Any) -> None:
+        seen[:] = [hidden_of(output)]
+
+    handle = module_named(model, layer).register_forward_hook(see)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _room(tokens: int, vocabulary: int, dtype: torch.dtype, path: Path) -> Tensor:

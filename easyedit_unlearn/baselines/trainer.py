@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.baselines.data import Part, UnlearnDataset, collate
-from easyedit_unlearn.baselines.reference import Memory, remember
+from easyedit_unlearn.baselines.reference import Memory, remember, seeing
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.evaluation.inference import answer_logits, pad_id
 
@@ -50,10 +50,21 @@ class UnlearnTrainer(Trainer):
 
 
 def train(
-    model: Any, dataset: UnlearnDataset, loss: Loss, hparams: BaselineHyperParams, *, pad_id: int, stage: Stage
+    model: Any,
+    dataset: UnlearnDataset,
+    loss: Loss,
+    hparams: BaselineHyperParams,
+    *,
+    pad_id: int,
+    stage: Stage,
+    step_end: Callable[[], None] | None = None,
+    names: Collection[str] | None = None,
 ) -> None:
-    """Train every parameter of ``model`` in place. Nothing is written or reported anywhere."""
-    with tempfile.TemporaryDirectory() as scratch, _trainable(model):
+    """Train the named parameters of ``model`` in place, all by default. Nothing is written or reported anywhere.
+
+    ``step_end`` is called after every optimiser step.
+    """
+    with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
         arguments = TrainingArguments(
             output_dir=scratch,
             learning_rate=hparams.learning_rate,
@@ -79,7 +90,7 @@ def train(
             args=arguments,
             train_dataset=dataset,
             data_collator=partial(collate, pad_id=pad_id),
-            callbacks=[_Progress(hparams.alg_name, stage)],
+            callbacks=[_Progress(hparams.alg_name, stage, step_end)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
@@ -96,26 +107,30 @@ def train_on_parts(
     hparams: Any,
     *,
     stage: Stage,
+    layer: str | None = None,
+    names: Collection[str] | None = None,
 ) -> None:
-    """:func:`train` where the loss is made of the answers in each part of a batch, and of what the frozen model made of
-    the parts in ``remembers``."""
-    padding = pad_id(tokenizer)
+    """:func:`train` where the loss is made of the answers in each part of a batch, of what the frozen model made of the
+    parts in ``remembers``, and of the outputs of ``layer``. A loss that has a ``step_end`` is told of every step."""
+    padding, count = pad_id(tokenizer), len(data.parts)
 
     def of_batch(model: Any, batch: Batch) -> torch.Tensor:
-        rows = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
-        parts = zip(data.parts, *(t.chunk(len(data.parts)) for t in rows), strict=True)
-        answers = {part: Answers.of(z, y, batch.get(f"{part}_reference")) for part, z, y in parts}
+        logits, labels = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+        hidden = seen[0].chunk(count) if layer else [None] * count
+        parts = zip(data.parts, logits.chunk(count), labels.chunk(count), hidden, strict=True)
+        answers = {part: Answers.of(z, y, batch.get(f"{part}_reference"), h) for part, z, y, h in parts}
         if "retain" in answers and hparams.max_retain_nll is not None:
             _check_retain(answers["retain"].mean_nll.item(), hparams.max_retain_nll)
         return loss(answers)
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, seeing(model, layer) as seen:
         for part, kind in remembers.items():
             pairs = data.pairs(part, hparams.num_train_epochs)
             data.remembered[part] = remember(
-                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, stage=stage
+                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, stage=stage, layer=layer
             )
-        train(model, data, of_batch, hparams, pad_id=padding, stage=stage)
+        step_end = getattr(loss, "step_end", None)
+        train(model, data, of_batch, hparams, pad_id=padding, stage=stage, step_end=step_end, names=names)
 
 
 def _check_retain(nll: float, bound: float) -> None:
@@ -127,8 +142,8 @@ def _check_retain(nll: float, bound: float) -> None:
 
 
 class _Progress(TrainerCallback):
-    def __init__(self, name: str, stage: Stage) -> None:
-        self._name, self._stage = name, stage
+    def __init__(self, name: str, stage: Stage, step_end: Callable[[], None] | None) -> None:
+        self._name, self._stage, self._step_end = name, stage, step_end
         self._advance: Callable[[int], None] = lambda _steps: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -136,6 +151,8 @@ class _Progress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._advance(1)
+        if self._step_end is not None:
+            self._step_end()
 
 
 def _warmup_steps(items: int, hparams: BaselineHyperParams) -> int:
@@ -155,11 +172,11 @@ def _checkpointing(model: Any) -> bool:
 
 
 @contextmanager
-def _trainable(model: Any) -> Iterator[None]:
-    """Every parameter trains within; afterwards the Trainer's switches on the model are as they were."""
+def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
+    """The named parameters, or all, train within; afterwards the Trainer's switches on the model are as they were."""
     use_cache, checkpointing = getattr(model.config, "use_cache", None), _checkpointing(model)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(names is None or name in names)
     try:
         with torch.enable_grad():
             yield

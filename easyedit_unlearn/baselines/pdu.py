@@ -1,0 +1,59 @@
+"""PDU, primal-dual unlearning (arXiv 2506.05314): forget as much as the retain loss allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from easyedit_unlearn.baselines.baseline import Baseline
+from easyedit_unlearn.baselines.hparams import BaselineHyperParams, NonNegative, Positive
+
+
+@dataclass
+class PDUHyperParams(BaselineHyperParams):
+    """``eps``: the retain loss that is allowed, in nats per token. ``dual_init`` and ``dual_lr``: lambda, the dual
+    variable that weighs what goes past it, at first, and how fast it follows (eta)."""
+
+    gamma: Positive = 1.0
+    eps: NonNegative = 0.3
+    dual_init: NonNegative = 100.0
+    dual_lr: NonNegative = 5.0
+
+
+class PDU(Baseline):
+    name = "PDU"
+    summary = "Flat logits on the forget set under a bound on the retain loss, by primal-dual steps (arXiv 2506.05314)."
+    HyperParams = PDUHyperParams
+    parts = ("forget", "retain")
+
+    def start(self, hparams: Any) -> Callable[[Mapping[Any, Any]], Any]:
+        return DualLoss(hparams)
+
+
+class DualLoss:
+    """L = gamma L_F + lambda (NLL_R - eps); lambda <- max(0, lambda + eta (NLL_R - eps)) after each step, with the mean
+    of NLL_R over the step's batches and processes."""
+
+    def __init__(self, hparams: Any) -> None:
+        self.hparams, self.dual = hparams, float(hparams.dual_init)
+        self._seen: list[Any] = []
+
+    def __call__(self, batch: Mapping[Any, Any]) -> Any:
+        from easyedit_unlearn.baselines.losses import flatness_terms
+
+        forget, retain_nll = batch["forget"], batch["retain"].mean_nll
+        self._seen.append(retain_nll.detach())
+        flat = forget.mean(flatness_terms(forget.logits))
+        return self.hparams.gamma * flat + self.dual * (retain_nll - self.hparams.eps)
+
+    def step_end(self) -> None:
+        import torch
+        from torch import distributed
+
+        mean = torch.stack(self._seen).mean()
+        self._seen.clear()
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(mean)
+            mean /= distributed.get_world_size()
+        self.dual = max(0.0, self.dual + self.hparams.dual_lr * (mean.item() - self.hparams.eps))
