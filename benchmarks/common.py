@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,30 +38,69 @@ def hparams_file(method: str, engine: str) -> str:
     return _FILES.get((method, engine), f"{method}/smollm2-135m")
 
 
-def run_grid(task: str, cells: Sequence[Cell], out: Path, *, label: str = "SmolLM2-135M-Instruct") -> list[dict]:
-    """Every cell on the embedded model and ``{task}:forget{size}``; rows, also in ``out``. Cells that failed are tried
-    again."""
-    rows = json.loads(out.read_text()) if out.is_file() else []
-    rows = [row for row in rows if "error" not in row]
-    done = {row["cell"] for row in rows}
-    tasks, pair = default_plugins().tasks, load_model("embedded")
-    with Bars(Console(stderr=True)) as bars:
-        run, cut = Run(pair, label, stage=bars.stage), 0
+class Grid:
+    """The embedded model, and rows in a file: what is there already is not run again, what failed is."""
+
+    def __init__(self, task: str, out: Path, *, label: str = "SmolLM2-135M-Instruct") -> None:
+        self.task, self.out = task, out
+        rows = json.loads(out.read_text()) if out.is_file() else []
+        self.rows: list[dict[str, Any]] = [row for row in rows if "error" not in row]
+        self._bars, self._size = Bars(Console(stderr=True)), 0
+        self.run = Run(load_model("embedded"), label, stage=self._bars.stage)
+
+    def __enter__(self) -> Grid:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._bars.__exit__(*error)
+
+    def select(self, size: int) -> None:
+        if size != self._size:
+            self._size, tasks = size, default_plugins().tasks
+            parts = (f"forget{size}", "retain", "holdout")
+            self.run.select(*(parse_source(f"{self.task}:{part}", tasks) for part in parts))
+
+    def holds(self, cell: str) -> bool:
+        return any(row["cell"] == cell for row in self.rows)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(dict(row))
+        write_json(self.out, self.rows)
+        print(shown(row), flush=True)
+
+
+def run_grid(task: str, cells: Sequence[Cell], out: Path) -> list[dict[str, Any]]:
+    """A row for every cell, on ``{task}:forget{size}``, all at once or one after the other as the hparams say."""
+    with Grid(task, out) as grid:
         for size, file, overrides in cells:
             cell = named(task, size, file, overrides)
-            if cell in done:
+            if not grid.holds(cell):
+                grid.select(size)
+                grid.add(one_run(grid.run, UnlearnHyperParams.from_hparams(file, overrides=overrides)) | {"cell": cell})
+    return grid.rows
+
+
+def run_growing(
+    task: str, sizes: Sequence[int], setups: Iterable[tuple[str, Mapping[str, Any]]], out: Path
+) -> list[dict[str, Any]]:
+    """For every (hparams file, overrides) a row after each of ``sizes`` facts of one sequence of edits.
+
+    Setups that merge to the same edits (five facts in groups of ten) share their rows.
+    """
+    with Grid(task, out) as grid:
+        for file, overrides in setups:
+            cell = named(task, max(sizes), file, dict(overrides) | {"sizes": list(sizes)})
+            if grid.holds(cell):
                 continue
-            if size != cut:
-                cut = size
-                run.select(*(parse_source(f"{task}:{part}", tasks) for part in (f"forget{size}", "retain", "holdout")))
+            grid.select(max(sizes))
             hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
-            edits = edits_digest(run, hparams, file, overrides)
-            twin = next((row for row in rows if edits and row["edits"] == edits and "error" not in row), None)
-            row = twin | described(hparams, twin["host"]) if twin else one_run(run, hparams)
-            rows.append(row | {"cell": cell, "edits": edits, "same_as": twin["cell"] if twin else None})
-            write_json(out, rows)
-            print(shown(row), flush=True)
-    return rows
+            edits = edits_digest(grid.run, hparams, sizes, file, overrides)
+            twins = [row for row in grid.rows if row.get("edits") == edits]
+            rows = [row | described(hparams, row["host"]) for row in twins] or grid.run.growing(hparams, sizes)
+            for row in rows:
+                grid.add(row | {"cell": cell, "edits": edits})
+    return grid.rows
 
 
 def named(task: str, size: int, file: str, overrides: Mapping[str, Any]) -> str:
@@ -69,13 +109,14 @@ def named(task: str, size: int, file: str, overrides: Mapping[str, Any]) -> str:
     return json.dumps([task, size, file, text, str(find_host()), overrides], sort_keys=True)
 
 
-def edits_digest(run: Run, hparams: UnlearnHyperParams, file: str, overrides: Mapping[str, Any]) -> str | None:
-    """What two cells that make the same edits share: groups of ten out of five facts are groups of five. None where
-    the targets come from a model."""
+def edits_digest(
+    run: Run, hparams: UnlearnHyperParams, sizes: Sequence[int], file: str, overrides: Mapping[str, Any]
+) -> str:
+    """What setups that make the same edits share."""
     settings, forget = hparams.unlearn, run.selection.forget
-    if settings.builder.name not in ("fixed", "template", "empty"):
-        return None
-    requests = api.build_requests(forget, api.build_targets(forget, settings), settings)
+    targets = api.build_targets(forget, settings)
+    steps = [slice(start, stop) for start, stop in pairwise((0, *sizes))]
+    requests = [api.build_requests(forget[step], targets[step], settings) for step in steps]
     others = {key: value for key, value in overrides.items() if key != "unlearn.merge"}
     cell = named("", len(forget), file, others)
     return hashlib.sha256(f"{cell}{requests}".encode()).hexdigest()

@@ -7,12 +7,13 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn import api
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.environment import versions
-from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows, summarise
 from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -117,28 +118,68 @@ class Run:
     @contextmanager
     def unlearned(self, hparams: UnlearnHyperParams) -> Iterator[PreTrainedModel]:
         """Unlearn, evaluate, append the row and the records; the unlearned model exists within, the old one after."""
-        from easyedit_unlearn.host.running import import_host, make_editor, run_edits, undone_after
+        with self._edited(hparams, [len(self.selection.forget)]) as steps:
+            (model,) = steps
+            yield model
 
-        before = self._before or self.evaluate_before()
-        host = str(import_host())
-        mine = copy.copy(hparams)
+    def growing(self, hparams: UnlearnHyperParams, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The row after each of so many facts of one sequence of edits: what is forgotten grows, what is retained and
+        held out is the same. Queries are merged within a step; seconds and requests add up.
+
+        Raises:
+            ConfigError: the method does not edit one request after the other.
+        """
+        if hparams.unlearn.mode != "sequential":
+            raise ConfigError(
+                "a growing forget set is edited in sequence", key="unlearn.mode", value=hparams.unlearn.mode
+            )
+        with self._edited(hparams, sizes) as steps:
+            for _ in steps:
+                yield self.results.rows[-1]
+
+    @contextmanager
+    def _edited(self, hparams: UnlearnHyperParams, sizes: Sequence[int]) -> Iterator[Iterator[PreTrainedModel]]:
+        """Within, an iterator that unlearns and evaluates up to each of ``sizes``; all is put back afterwards."""
+        from easyedit_unlearn.host.running import import_host, undone_after
+
+        before, whole = self._before or self.evaluate_before(), self.selection
+        about = described(hparams, str(import_host()))
+        try:
+            with undone_after(self.model, hparams, self.stage):
+                targets = self._targets(hparams)
+                about["refusals"] = self._aligned(targets) if hparams.method.uses_targets else None
+                yield self._steps(hparams, sizes, targets, about, before)
+        finally:
+            self.selection = whole
+            gc.collect()
+
+    def _steps(
+        self,
+        hparams: UnlearnHyperParams,
+        sizes: Sequence[int],
+        targets: Sequence[Target],
+        about: dict[str, Any],
+        before: Evaluation,
+    ) -> Iterator[PreTrainedModel]:
+        from easyedit_unlearn.host.running import make_editor, run_edits
+
+        mine, whole, editor = copy.copy(hparams), self.selection, None
         mine.model_name = (self.model, self.tokenizer)
-        with undone_after(self.model, hparams, self.stage):
-            targets = self._targets(hparams)
-            refusals = self._aligned(targets) if hparams.method.uses_targets else None
+        seconds, memory, requests = 0.0, 0.0, 0
+        for start, stop in pairwise((0, *sizes)):
             with Measured() as cost:
-                editor = make_editor(mine)
-                made = api.prepare(editor, self.selection.forget, self.selection.retain or None, targets)
+                editor = editor or make_editor(mine)
+                made = api.prepare(editor, whole.forget[start:stop], whole.retain or None, targets[start:stop])
                 run_edits(editor, made.arguments, self.stage)
-            about = described(hparams, host) | {"n_requests": len(made.requests), "refusals": refusals}
+            seconds, memory = seconds + cost.seconds, max(memory, cost.peak_memory_mb)
+            requests += len(made.requests)
+            self.selection = replace(whole, forget=whole.forget[:stop])
             after = self._evaluate(editor.model, about["label"])
-            row = self._row(about, before, after)
-            row |= {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
-            self.results.rows.append(row)
+            row = self._row(about | {"n_requests": requests}, before, after)
+            self.results.rows.append(row | {"seconds": seconds, "peak_memory_mb": memory})
             used = targets if hparams.method.uses_targets else ()
             self.results.samples += records(about["label"], self.selection, before, after, used)
             yield editor.model
-        gc.collect()
 
     def _targets(self, hparams: UnlearnHyperParams) -> list[Target]:
         """Built once a builder and seed, on the untouched model; not timed with the edit."""

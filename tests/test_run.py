@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,14 @@ import pytest
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
 
+from easyedit_unlearn import UnlearnHyperParams  # noqa: E402
+from easyedit_unlearn.errors import ConfigError  # noqa: E402
 from easyedit_unlearn.models import load_model  # noqa: E402
+from easyedit_unlearn.pipeline import Run  # noqa: E402
+from easyedit_unlearn.plugins import default_plugins  # noqa: E402
+from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
 
 ROW = """
     method host engine model seed n_forget n_known forget_answer_rate forget_rougeL forget_refusal_rate
@@ -55,6 +61,31 @@ def graddiff(tmp_path):
     return write_hparams(
         tmp_path / "g.yaml", "GradDiff", learning_rate=5e-4, num_train_epochs=20, per_device_train_batch_size=2
     )
+
+
+def test_a_growing_forget_set_ends_where_one_sequence_does(facts_file, taught, tmp_path):
+    weights = copied_weights(taught[0])
+    run = Run(taught, "tiny", max_new_tokens=12)
+    run.select(
+        *(parse_source(f"{facts_file}:{part}", default_plugins().tasks) for part in ("forget4", "retain", "holdout"))
+    )
+    settings = "{engine: native, mode: sequential}"
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "r.yaml", "ROME", settings, kl_factor=0))
+    rows = list(run.growing(hparams, [1, 4]))
+    assert [(row["n_forget"], row["n_requests"], row["n_retain"]) for row in rows] == [(1, 1, 1), (4, 4, 1)]
+    assert rows[0]["seconds"] < rows[1]["seconds"]
+    with run.unlearned(hparams):
+        assert not same_weights(taught[0], weights)
+    whole = run.results.rows[-1]
+    for key in ("forget_answer_prob", "retain_answer_prob", "ppl_after"):
+        assert rows[1][key] == pytest.approx(whole[key], rel=1e-4)
+    assert len(run.selection.forget) == 4
+    for _ in run.growing(hparams, [1, 4]):
+        break  # a caller who has seen enough leaves nothing behind
+    assert same_weights(taught[0], weights)
+    hparams.unlearn = replace(hparams.unlearn, mode="batch")
+    with pytest.raises(ConfigError, match="edited in sequence"):
+        next(run.growing(hparams, [1]))
 
 
 def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_path):
