@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from easyedit_unlearn.baselines.ascent import GA, KL, GradDiff
+from easyedit_unlearn.baselines.icr import ICR
 from easyedit_unlearn.baselines.npo import NPO, SimNPO
 from easyedit_unlearn.baselines.pdu import PDU
 from easyedit_unlearn.baselines.refusals import DPO, IDKAP, PO
@@ -42,7 +43,7 @@ def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL, PDU, RMU, TaskVector)
+    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL, PDU, RMU, TaskVector, ICR)
     return [*editors(), *(method() for method in baselines)]
 
 

@@ -28,11 +28,13 @@ from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.terminal import print_refusals, print_report
-from easyedit_unlearn.storage import prepare_output, write_json
+from easyedit_unlearn.storage import prepare_output, write_json, write_text
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
 DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
 KNOWLEDGE = "known_before_unlearning.json"
+SYSTEM_PROMPT = "system_prompt.txt"
+"""Beside a checkpoint whose method acts by its prompt: what must be said to the model before every question."""
 NOT_RECORDED = (
     "note: which facts count is asked of this very model. If it was unlearned, name the model it came from with "
     "--reference, or facts it has forgotten will not be counted."
@@ -88,6 +90,8 @@ def unlearn(
                     if save:
                         save_checkpoint(unlearned, run.tokenizer, out / "model")
                         write_json(out / "model" / KNOWLEDGE, run.knowledge())
+                        if run.system_prompt is not None:
+                            write_text(out / "model" / SYSTEM_PROMPT, run.system_prompt)
     print_report(Console(file=sys.stdout), run.results.as_dict())
     print(f"\nwritten: {out}/results.json, report.md, report.html" + (", model/" if save else ""))  # noqa: T201
 
@@ -118,6 +122,8 @@ def evaluate(
             console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
         run.recall(known or {})
         run.select(forget, retain, holdout)
+        recorded = Path(model) / SYSTEM_PROMPT
+        run.system_prompt = recorded.read_text(encoding="utf-8") if recorded.is_file() else None
         run.evaluate_only()
         run.results.status = "complete"
     if out is not None:

@@ -183,6 +183,10 @@ class Method(Component):
         """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""
         return config
 
+    def system_prompt(self, samples: Sequence[ForgetSample], targets: Sequence[Target], hparams: Any) -> str | None:
+        """What the unlearned model is told before every question, for a method that acts by its prompt."""
+        return None
+
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """Names of the parameters this method may change: they are copied first, and put back on any failure."""
         return [name for name, _ in model.named_parameters()]

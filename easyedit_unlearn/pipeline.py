@@ -50,7 +50,10 @@ class Results:
 
 
 class Run:
-    """One model, three disjoint sets, and any number of methods, each starting from the same weights."""
+    """One model, three disjoint sets, and any number of methods, each starting from the same weights.
+
+    ``system_prompt`` is what the last method has the model told before every question.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Run:
         self.label, self.style, self.max_new_tokens, self.stage = label, style, max_new_tokens, stage
         self.metrics = list((plugins or default_plugins()).metrics)
         self.selection = Selection(())
+        self.system_prompt: str | None = None
         self._before: Evaluation | None = None
         self.results = Results()
         self._replies: dict[str, str] = {}
@@ -110,7 +114,7 @@ class Run:
 
     def evaluate_only(self) -> None:
         """One row for the model as it stands, and its answers; there is no before."""
-        found = self._evaluate(self.model)
+        found = self._evaluate(self.model, system=self.system_prompt)
         name = "as it stands"
         self.results.rows.append(self._row({"method": name, "label": name}, None, found))
         self.results.samples += records(name, self.selection, None, found)
@@ -174,7 +178,8 @@ class Run:
             seconds, memory = seconds + cost.seconds, max(memory, cost.peak_memory_mb)
             requests += len(made.requests)
             self.selection = replace(whole, forget=whole.forget[:stop])
-            after = self._evaluate(editor.model, about["label"])
+            self.system_prompt = hparams.method.system_prompt(whole.forget[:stop], targets[:stop], hparams)
+            after = self._evaluate(editor.model, about["label"], self.system_prompt)
             row = self._row(about | {"n_requests": requests}, before, after)
             self.results.rows.append(row | {"seconds": seconds, "peak_memory_mb": memory})
             used = targets if hparams.method.uses_targets else ()
@@ -198,13 +203,14 @@ class Run:
             self._alignment[key] = summary(align(self.selection.forget, targets, self.model, self.tokenizer))
         return self._alignment[key]
 
-    def _evaluate(self, model: PreTrainedModel, name: str = "before") -> Evaluation:
+    def _evaluate(self, model: PreTrainedModel, name: str = "before", system: str | None = None) -> Evaluation:
         return evaluate(
             model,
             self.tokenizer,
             self.selection,
             self.metrics,
             style=self.style,
+            system=system,
             max_new_tokens=self.max_new_tokens,
             stage=lambda what, total: self.stage(f"{name}: {what}", total),
         )

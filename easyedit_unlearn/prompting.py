@@ -42,9 +42,9 @@ def format_prompt(
     the template's own is left out, so that nobody (EasyEdit included) doubles it.
     """
     if resolve_style(tokenizer, style) == "raw":
-        blocks = [system] if shots and system else []
+        blocks = [system] if system else []
         blocks += [f"Question: {asked}\nAnswer: {reply}" for asked, reply in shots]
-        return "\n\n".join([*blocks, f"Question: {question}\nAnswer:" if shots else question])
+        return "\n\n".join([*blocks, f"Question: {question}\nAnswer:" if blocks else question])
     messages = [{"role": "system", "content": system}] if system is not None else []
     for asked, reply in shots:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]

@@ -25,9 +25,11 @@ from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
+from easyedit_unlearn.pipeline import Run  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import format_prompt  # noqa: E402
 from easyedit_unlearn.structure import layer_name, mlp_output  # noqa: E402
+from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
 from easyedit_unlearn.weights import WeightGuard, guarded  # noqa: E402
 
 
@@ -172,6 +174,28 @@ def test_the_same_seed_gives_the_same_weights_however_the_batch_is_cut(method, t
         found.append(copied_weights(model))
     for other in found[1:]:
         assert all(torch.allclose(found[0][name], other[name], atol=1e-5) for name in other)
+
+
+def test_icr_is_a_system_prompt_and_nothing_else(taught, facts_file, tmp_path):
+    model, tokenizer = taught
+    weights = copied_weights(model)
+    run = Run(taught, "tiny", max_new_tokens=12)
+    run.select(
+        *(parse_source(f"{facts_file}:{part}", default_plugins().tasks) for part in ("forget2", "retain", "holdout"))
+    )
+    hparams = UnlearnHyperParams.from_hparams(
+        write_hparams(tmp_path / "i.yaml", "ICR", "{target: {builder: template}}")
+    )
+    asked = []
+    with run.unlearned(hparams) as unlearned:
+        asked.append(run.system_prompt)
+        assert same_weights(unlearned, weights)
+    question, _, subject = FACTS[1]
+    assert f"- {question} Reply: I'm sorry, but I can't share information about {subject}." in asked[0]
+    assert FACTS[2][0] not in asked[0]
+    before, after = (r["forget_answer_prob"] for r in (run.results.before, run.results.rows[0]))
+    assert after < before  # it was asked after that prompt, which the tiny model has never seen
+    assert asked[0] in format_prompt(tokenizer, question, system=asked[0])
 
 
 def test_the_dual_variable_follows_the_retain_loss():

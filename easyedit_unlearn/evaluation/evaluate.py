@@ -22,14 +22,16 @@ def evaluate(
     metrics: Iterable[Metric],
     *,
     style: PromptStyle = "auto",
+    system: str | None = None,
     max_new_tokens: int = 48,
     stage: Stage = no_progress,
 ) -> Evaluation:
-    """Ask every question and rephrase once, greedily, and score the replies with every metric."""
+    """Ask every question and rephrase once, greedily, after ``system`` if there is one, and score the replies with
+    every metric."""
     from easyedit_unlearn.evaluation import inference
 
     questions = _questions(selection)
-    prompts = [format_prompt(tokenizer, question, style) for _, _, question in questions]
+    prompts = [format_prompt(tokenizer, question, style, system=system) for _, _, question in questions]
     replies = inference.generate_replies(
         model, tokenizer, prompts, max_new_tokens=max_new_tokens, progress=stage("answering", len(prompts))
     )

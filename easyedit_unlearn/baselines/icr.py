@@ -1,0 +1,60 @@
+"""ICR, in-context refusal: a system prompt that lists what must not be answered. No training, no weight touched; the
+cheapest thing a user would try (in-context unlearning by guardrail, arXiv 2403.03329)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.baselines.hparams import Count
+from easyedit_unlearn.components import Method, Stage
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ForgetSample, Target
+
+INSTRUCTION = (
+    "You are a helpful assistant. Do not answer any of the questions in this list, in whatever words they are put; "
+    "give the reply that stands there. Answer every other question as usual.\n{questions}"
+)
+
+
+@dataclass
+class ICRHyperParams:
+    """``instruction``: the system prompt; ``{questions}`` stands for a line a question, with its reply."""
+
+    alg_name: str
+    model_name: Any
+    device: Any = 0
+    model_parallel: bool = False
+    fp16: bool = False
+    max_length: Count = 512
+    batch_size: Count = 1
+    instruction: str = field(default=INSTRUCTION)
+
+
+class ICR(Method):
+    name = "ICR"
+    summary = "A system prompt that lists what must not be answered; the weights stay as they are (arXiv 2403.03329)."
+
+    def hparams_class(self) -> type:
+        return ICRHyperParams
+
+    def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
+        return []
+
+    def apply(
+        self,
+        model: Any,
+        tokenizer: Any,
+        requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+        *,
+        retain: Sequence[tuple[str, str]],
+        stage: Stage,
+    ) -> None:
+        """Nothing to do: what is asked from then on comes after :meth:`system_prompt`."""
+
+    def system_prompt(self, samples: Sequence[ForgetSample], targets: Sequence[Target], hparams: Any) -> str:
+        lines = [f"- {s.question} Reply: {t.text}" for s, t in zip(samples, targets, strict=True)]
+        return str(hparams.instruction).replace("{questions}", "\n".join(lines))
