@@ -1,8 +1,8 @@
 """Memories beside the weights: GRACE's codebook and WISE's side memory, hooked on one linear layer.
 
-Each decides token by token, from that token's own input alone. So a key-value cache, the padding of a batch, beams and
-other rows cannot change what it does, and the model's parameters, their names and its own ``save_pretrained`` stay as
-they were. What cannot be merged into weights is saved in a safetensors file of its own.
+Our own decide token by token, from that token's own input alone. So a key-value cache, the padding of a batch, beams
+and other rows cannot change what they do, and the model's parameters, their names and its own ``save_pretrained`` stay
+as they were. What cannot be merged into weights is saved in a safetensors file of its own.
 """
 
 from __future__ import annotations
@@ -98,7 +98,47 @@ class SideMemory(Adapter):
         return {"changes": (d_value, d_key), "thresholds": ()}
 
 
-_KINDS: dict[str, type[Adapter]] = {kind.method: kind for kind in (Codebook, SideMemory)}
+class SequenceMemory(Adapter):
+    """EasyEdit's own WISE, whose W' is trained on whole sequences: where any token of a text is active, W' answers for
+    all of them, and for what is decoded after them.
+
+    changes and thresholds as in :class:`SideMemory`; prefix (m, d_key) are inputs of the text that all prompts begin
+    with (a chat template's system prompt), which says nothing about the question and does not count. The decision on
+    each row is kept for passes of one token a row that follow, so a prompt of a single token is taken for such a one.
+    """
+
+    method, fields = "WISE, by sequence", ("changes", "thresholds", "prefix")
+    _decided: Tensor | None = None
+
+    def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
+        moved = torch.einsum("...k,nvk->...nv", given.float(), tensors["changes"])
+        peaks = counted_activity(moved, given.float(), tensors["prefix"]).amax(-2)  # (rows, n)
+        before = self._decided
+        if before is not None and given.shape[-2] == 1 and before.shape == peaks.shape:
+            peaks = before.to(peaks)
+        self._decided = peaks
+        active, which = torch.where(peaks > tensors["thresholds"], peaks, 0).max(-1)  # (rows,)
+        chosen = moved.gather(-2, which[..., None, None, None].expand(*moved.shape[:-2], 1, moved.shape[-1])).squeeze(
+            -2
+        )
+        return torch.where((active > 0)[..., None, None], (output.float() + chosen).to(output.dtype), output)
+
+    @classmethod
+    def shapes(cls, d_key: int, d_value: int) -> dict[str, tuple[int, ...]]:
+        return {"changes": (d_value, d_key), "thresholds": (), "prefix": (d_key,)}
+
+
+def counted_activity(moved: Tensor, keys: Tensor, prefix: Tensor) -> Tensor:
+    """|(W' - W) k| a token and shard, (..., tokens, n), from those changes (..., tokens, n, d_value); 0 where k is one
+    of the prefix's."""
+    activity: Tensor = moved.norm(dim=-1)
+    if not len(prefix):
+        return activity
+    near = torch.cdist(keys, prefix.expand(*keys.shape[:-2], -1, -1), compute_mode=EXACT).amin(-1)
+    return torch.where((near < 1e-2 * keys.norm(dim=-1))[..., None], 0, activity)
+
+
+_KINDS: dict[str, type[Adapter]] = {kind.method: kind for kind in (Codebook, SideMemory, SequenceMemory)}
 
 
 def attached(model: torch.nn.Module) -> dict[str, Adapter]:
@@ -200,7 +240,8 @@ def _checked(model: PreTrainedModel, name: str, method: str, read: Mapping[str, 
     tensors = {field: read[f"{name}/{field}"] for field in kind.fields}
     for field, shape in kind.shapes(weight.shape[1], weight.shape[0]).items():
         found = tensors[field]
-        if not found.ndim or tuple(found.shape[1:]) != shape or not 0 < len(found) == tensors[kind.fields[0]].shape[0]:
+        count = len(found) if found.ndim and field == "prefix" else tensors[kind.fields[0]].shape[0]
+        if not found.ndim or tuple(found.shape[1:]) != shape or not (0 < len(found) == count or field == "prefix"):
             raise UnlearnError(f"{name}/{field} is {tuple(found.shape)}, expected (n, {', '.join(map(str, shape))})")
         if not torch.isfinite(found).all():
             raise UnlearnError(f"{name}/{field} is not finite")

@@ -112,7 +112,11 @@ def sharpen(
 
 
 def threshold(change: Tensor, keys: Tensor, outside: Tensor, ratio: float) -> float:
-    """``ratio`` of the least activity of what is edited, more where others reach higher, but never more than that."""
+    """:func:`between` the least activity of what is edited and the greatest of what is not."""
     inside = float((change @ keys).norm(dim=0).min())
-    others = float((outside @ change.T).norm(dim=-1).max()) if len(outside) else 0.0
+    return between(inside, float((outside @ change.T).norm(dim=-1).max()) if len(outside) else 0.0, ratio)
+
+
+def between(inside: float, others: float, ratio: float) -> float:
+    """``ratio`` of the least activity of what is edited, more where others reach higher, but never more than that."""
     return min(max(ratio * inside, 1.01 * others), 0.99 * inside)

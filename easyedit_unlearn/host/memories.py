@@ -2,25 +2,25 @@
 
 EasyEdit trains both, but generates badly with them: GRACE edits position ``key_id`` of whatever it is given, so that
 each decoded token takes the place of the prompt's last; WISE decides once for a whole padded batch. After a run their
-memories are moved into adapters that decide token by token, and EasyEdit's wrappers are taken off. What was learned
-stays EasyEdit's; only who serves it changes.
+memories are moved into adapters, GRACE's deciding token by token and WISE's row by row, and EasyEdit's wrappers are
+taken off. What was learned stays EasyEdit's; only who serves it changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import torch
 import wrapt
 
-from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach
+from easyedit_unlearn.editors.adapters import Adapter, Codebook, SequenceMemory, attach, counted_activity
 from easyedit_unlearn.editors.inputs import inputs_of
 from easyedit_unlearn.editors.paths import edited_layer
-from easyedit_unlearn.editors.wise import threshold
+from easyedit_unlearn.editors.wise import between
 from easyedit_unlearn.evaluation.inference import pad_id
 from easyedit_unlearn.host.session import active
-from easyedit_unlearn.prompting import encode_pair
 
 
 def bare_model(edited: Any) -> Any:
@@ -52,25 +52,31 @@ def _codebook(wrapper: Any) -> Adapter:
 def _side_memory(
     wrapper: Any, model: Any, tokenizer: Any, name: str, hparams: Any, arguments: Mapping[str, Any]
 ) -> Adapter:
-    """EasyEdit's thresholds are means over padded sequences; ours are of tokens, so they are taken anew: by the tokens
-    that say the target against those of the neighbours that EasyEdit trained against."""
+    """EasyEdit's thresholds are means over padded sequences; ours are peaks over the tokens of a prompt, of what is
+    edited against the neighbours that EasyEdit trained against, without the text that all of them begin with."""
     original = wrapper.original_layer.weight.detach()
     memories = [w.detach() for w in wrapper.memory_weight]
     if not torch.equal(wrapper.new_weight, original):
         memories.append(wrapper.new_weight.detach())
     transposed = type(wrapper.original_layer).__name__ == "Conv1D"
-    changes = [(w - original).T if transposed else w - original for w in memories]
-    pad, device = pad_id(tokenizer), original.device
-    pairs = [
-        encode_pair(tokenizer, prompt, f" {target}" if prompt[-1:].isspace() else target)
-        for prompt, target in zip(arguments["prompts"], arguments["target_new"], strict=True)
-    ]
-    saying = [inputs_of(model, name, [prompt + target], pad)[len(prompt) - 1 :] for prompt, target in pairs]
-    around = [tokenizer(prompt).input_ids for prompt in hparams.around]
-    outside = inputs_of(model, name, around, pad)
-    keys = torch.cat(saying).T
-    limits = [threshold(change.float().to(device), keys, outside, hparams.act_ratio) for change in changes]
-    return SideMemory(changes=torch.stack(changes), thresholds=torch.tensor(limits))
+    changes = torch.stack([(w - original).T if transposed else w - original for w in memories]).float()
+    edited, around = ([tokenizer(text).input_ids for text in texts] for texts in (arguments["prompts"], hparams.around))
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*edited, *around, strict=False)))
+    pad = pad_id(tokenizer)
+    prefix = inputs_of(model, name, [edited[0][:shared]] if shared else [], pad)
+    inside, outside = (_peaks(model, name, texts, changes, prefix, pad) for texts in (edited, around))
+    limits = [between(float(i.min()), float(o.max()), hparams.act_ratio) for i, o in zip(inside, outside, strict=True)]
+    return SequenceMemory(changes=changes, thresholds=torch.tensor(limits), prefix=prefix)
+
+
+def _peaks(model: Any, name: str, texts: Any, changes: torch.Tensor, prefix: torch.Tensor, pad: int) -> torch.Tensor:
+    """The largest activity of each shard's change in each text, (shards, texts)."""
+    found = []
+    for ids in texts:
+        keys = inputs_of(model, name, [ids], pad).float()
+        moved = torch.einsum("tk,nvk->tnv", keys, changes.to(keys))
+        found.append(counted_activity(moved, keys, prefix.to(keys)).amax(0))
+    return torch.stack(found, dim=1)
 
 
 class _Whole(wrapt.ObjectProxy):  # type: ignore[type-arg]
