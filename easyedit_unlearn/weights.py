@@ -29,7 +29,7 @@ class WeightGuard:
         self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
         self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
         self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in WRAPPERS]
-        self._hooks = [(module, dict(module._forward_hooks)) for module in model.modules()]
+        self._hooks = [(hooks, dict(hooks)) for module in model.modules() for hooks in _hooks_of(module)]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters as they are now, copied.
@@ -79,9 +79,9 @@ class WeightGuard:
 
     def restore_hooks(self) -> None:
         """The forward hooks, which is how a memory acts beside a layer, as they were."""
-        for module, hooks in self._hooks:
-            module._forward_hooks.clear()
-            module._forward_hooks.update(hooks)
+        for hooks, before in self._hooks:
+            hooks.clear()
+            hooks.update(before)
 
     def reset_flags(self) -> None:
         """Put back ``requires_grad``, ``grad`` and train/eval mode: EasyEdit's ROME freezes the model it edits."""
@@ -91,6 +91,10 @@ class WeightGuard:
                 parameter.requires_grad_(requires_grad)
         for module, training, _children in self._modules:
             module.training = training
+
+
+def _hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:
+    return module._forward_hooks, module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # type: ignore[return-value]
 
 
 def _state_of(wrapper: nn.Module) -> dict[str, Any]:

@@ -13,13 +13,16 @@ from conftest import FACTS, copied_weights, same_weights  # noqa: E402
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, load_adapters, save_adapters, unlearning_requests  # noqa: E402
 from easyedit_unlearn.editors.adapters import (  # noqa: E402
     Codebook,
+    SequenceMemory,
     SideMemory,
     attach,
     attached,
+    counted_activity,
     detach,
     require_mergeable,
 )
 from easyedit_unlearn.editors.grace import SHY, deferral_radii  # noqa: E402
+from easyedit_unlearn.editors.inputs import inputs_of  # noqa: E402
 from easyedit_unlearn.editors.paths import decoder_layers, edited_layer  # noqa: E402
 from easyedit_unlearn.editors.wise import (  # noqa: E402
     MarginSettings,
@@ -103,6 +106,52 @@ def test_of_several_side_memories_the_most_active_answers():
     assert put_out.dtype == torch.bfloat16
     # silent; the first alone is above its threshold; both are, and the second is more active
     assert put_out[0, :, 0].tolist() == [1.0, 2.5, 13.0]
+
+
+def test_a_memory_by_sequence_answers_for_whole_rows_and_for_what_follows_them():
+    memory = SequenceMemory(
+        changes=torch.eye(2)[None], thresholds=torch.tensor([1.0]), prefix=torch.tensor([[9.0, 0.0]])
+    )
+    given = torch.tensor([[[9.0, 0.0], [0.5, 0.0]], [[9.0, 0.0], [2.0, 0.0]]])
+    silent, spoken = memory(None, (given,), torch.zeros(2, 2, 2))[..., 0].tolist()
+    assert silent == [0.0, 0.0]  # what every prompt begins with does not count, however active
+    assert spoken == [9.0, 2.0]  # one active token, and all of its row
+    next_token = torch.tensor([[[7.0, 0.0]], [[0.1, 0.0]]])
+    assert memory(None, (next_token,), torch.zeros(2, 1, 2))[:, 0, 0].tolist() == pytest.approx([0.0, 0.1])
+    assert memory(None, (next_token[:1],), torch.zeros(1, 1, 2))[:, 0, 0].tolist() == [7.0]  # other rows: by itself
+    quiet = memory(None, (given[:1],), torch.zeros(1, 2, 2))  # a new text
+    assert quiet.abs().sum() == 0
+
+
+def test_a_memory_by_sequence_generates_alike_alone_and_in_batches_and_survives_saving(taught, tmp_path):
+    model, tokenizer = taught
+    prompts = [format_prompt(tokenizer, q) for q, _, _ in FACTS]
+    ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    prefix = inputs_of(model, LAYER, [ids[0][:8]], 1)
+    changes = 0.3 * torch.randn(1, *model.get_submodule(LAYER).weight.shape, generator=torch.Generator().manual_seed(0))
+    inputs = [inputs_of(model, LAYER, [one], 1) for one in ids]
+    activity = [counted_activity((keys @ changes[0].T)[:, None], keys, prefix).max() for keys in inputs]
+    middle = torch.stack(activity).median()
+    attach(model, LAYER, SequenceMemory(changes=changes, thresholds=middle[None], prefix=prefix))
+
+    def replies():
+        found = []
+        for one in ids:
+            row = torch.tensor([one])
+            out = model.generate(input_ids=row, attention_mask=torch.ones_like(row), max_new_tokens=8, do_sample=False)
+            found.append(out[0, len(one) :].tolist())
+        return found
+
+    alone = replies()
+    save_adapters(model, tmp_path)
+    detach(model)
+    untouched = replies()
+    assert sum(a != b for a, b in zip(alone, untouched, strict=True)) in range(1, 4)  # half the rows at most
+    load_adapters(model, tmp_path)
+    assert replies() == alone
+    assert generate_replies(model, tokenizer, prompts, max_new_tokens=8) == [
+        tokenizer.decode(row, skip_special_tokens=True).strip() for row in alone
+    ]
 
 
 def test_radii_leave_neighbours_and_other_answers_alone():

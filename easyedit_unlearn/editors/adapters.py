@@ -109,14 +109,23 @@ class SequenceMemory(Adapter):
 
     method, fields = "WISE, by sequence", ("changes", "thresholds", "prefix")
     _decided: Tensor | None = None
+    _mask: Tensor | None = None
+
+    def see_mask(self, _model: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        """A forward pre-hook of the whole model: padding must not count."""
+        self._mask = kwargs.get("attention_mask")
 
     def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:
         moved = torch.einsum("...k,nvk->...nv", given.float(), tensors["changes"])
-        peaks = counted_activity(moved, given.float(), tensors["prefix"]).amax(-2)  # (rows, n)
+        activity = counted_activity(moved, given.float(), tensors["prefix"])
+        if self._mask is not None and self._mask.dim() == 2 and len(self._mask) == len(given):
+            activity = activity * self._mask[:, -given.shape[-2] :, None].to(activity)
+        peaks = activity.amax(-2)  # (rows, n)
         before = self._decided
         if before is not None and given.shape[-2] == 1 and before.shape == peaks.shape:
             peaks = before.to(peaks)
-        self._decided = peaks
+        with torch.inference_mode(False):  # the next pass may be one of training
+            self._decided = peaks.detach().clone()
         active, which = torch.where(peaks > tensors["thresholds"], peaks, 0).max(-1)  # (rows,)
         chosen = moved.gather(-2, which[..., None, None, None].expand(*moved.shape[:-2], 1, moved.shape[-1])).squeeze(
             -2
@@ -156,6 +165,8 @@ def attach(model: PreTrainedModel, name: str, adapter: Adapter) -> None:
     module = module_named(model, name)
     detach(model, name)
     module.register_forward_hook(adapter)  # type: ignore[arg-type]
+    if isinstance(adapter, SequenceMemory):
+        model.register_forward_pre_hook(adapter.see_mask, with_kwargs=True)
 
 
 def detach(model: PreTrainedModel, name: str | None = None) -> None:
@@ -164,6 +175,10 @@ def detach(model: PreTrainedModel, name: str | None = None) -> None:
         for key, hook in list(module._forward_hooks.items()):
             if isinstance(hook, Adapter):
                 del module._forward_hooks[key]
+                for number, before in list(model._forward_pre_hooks.items()):
+                    if getattr(before, "__self__", None) is hook:
+                        del model._forward_pre_hooks[number]
+                        del model._forward_pre_hooks_with_kwargs[number]
 
 
 def save_adapters(model: PreTrainedModel, folder: str | Path) -> Path | None:
