@@ -61,8 +61,12 @@ class Grid:
             parts = (f"forget{size}", "retain", "holdout")
             self.run.select(*(parse_source(f"{self.task}:{part}", tasks) for part in parts))
 
-    def holds(self, cell: str) -> bool:
-        return any(row["cell"] == cell for row in self.rows)
+    def holds(self, cell: str, count: int = 1) -> bool:
+        """Whether all the rows of a cell are there; those of one that was interrupted are dropped."""
+        if sum(row["cell"] == cell for row in self.rows) >= count:
+            return True
+        self.rows = [row for row in self.rows if row["cell"] != cell]
+        return False
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
@@ -91,15 +95,18 @@ def run_growing(
     with Grid(task, out) as grid:
         for file, overrides in setups:
             cell = named(task, max(sizes), file, dict(overrides) | {"sizes": list(sizes)})
-            if grid.holds(cell):
+            if grid.holds(cell, len(sizes)):
                 continue
             grid.select(max(sizes))
             hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
             edits = edits_digest(grid.run, hparams, sizes, file, overrides)
-            twins = [row for row in grid.rows if row.get("edits") == edits]
-            rows = [row | described(hparams, row["host"]) for row in twins] or grid.run.growing(hparams, sizes)
-            for row in rows:
-                grid.add(row | {"cell": cell, "edits": edits})
+            twins = [row for row in grid.rows if row.get("edits") == edits][: len(sizes)]
+            rows = [row | described(hparams, row["host"]) for row in twins] if len(twins) == len(sizes) else None
+            try:
+                for row in rows or grid.run.growing(hparams, sizes):
+                    grid.add(row | {"cell": cell, "edits": edits})
+            except UnlearnError as error:
+                grid.add({**failed(hparams, error), "n_forget": max(sizes), "cell": cell})
     return grid.rows
 
 
@@ -128,10 +135,11 @@ def one_run(run: Run, hparams: UnlearnHyperParams) -> dict[str, Any]:
         with run.unlearned(hparams):
             return dict(run.results.rows[-1])
     except UnlearnError as error:
-        return {
-            "method": hparams.alg_name, "engine": hparams.engine, "n_forget": len(run.selection.forget),
-            "error": str(error),
-        }  # fmt: skip
+        return failed(hparams, error) | {"n_forget": len(run.selection.forget)}
+
+
+def failed(hparams: UnlearnHyperParams, error: UnlearnError) -> dict[str, Any]:
+    return {"method": hparams.alg_name, "engine": hparams.engine, "error": str(error)}
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def merging(options: argparse.Namespace) -> None:
             setups.append((hparams_file(method, options.engine), changes))
         run_growing(options.task, sizes, setups, options.out / f"merging-{options.engine}-{method}.json")
     found = sorted(options.out.glob("merging-*.json"))
-    rows = [row for path in found for row in json.loads(path.read_text())]
+    rows = [row for path in found for row in json.loads(path.read_text()) if "error" not in row]
     order = [merger.replace(":", " ") for merger in MERGERS]
     place = {merge: number for number, merge in enumerate(order)}
     rows.sort(key=lambda r: (r["engine"], r["method"], r["n_forget"], place.get(r["merge"], len(order))))

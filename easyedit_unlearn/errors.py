@@ -58,3 +58,7 @@ def suggest(name: str, available: Iterable[str]) -> str:
         close = [other for other in names if other.casefold() == name.casefold()]
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Available: {', '.join(names) or 'none'}."
+
+
+class UnlearnWarning(UserWarning):
+    """Something was done otherwise than asked, and the result may suffer."""

@@ -43,6 +43,8 @@ def mlp_output(model: nn.Module, layer: str) -> str:
     from easyedit_unlearn.editors.modules import key_value_weight
 
     width = model.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
+    if any("expert" in name for name, _ in model.get_submodule(layer).named_modules()):
+        raise ConfigError(f"{type(model).__name__}: {layer} is a mixture of experts, with no one output", key="layer")
     found = [
         name
         for name, module in model.get_submodule(layer).named_modules()

@@ -45,7 +45,8 @@ class Answers:
         chosen = logits[:, :-1][answered]
         chosen = chosen.float() if chosen.dtype in (torch.float16, torch.bfloat16) else chosen
         if hidden is not None:
-            hidden = hidden[:, hidden.shape[1] - labels.shape[1] :][answered].float()
+            span = hidden[:, hidden.shape[1] - labels.shape[1] :]
+            hidden = span[answered.to(span.device)].float().to(labels.device)  # layers may lie on several devices
         return cls(chosen, labels[answered], answered.nonzero()[:, 0], len(labels), reference, hidden)
 
     @property
@@ -81,10 +82,11 @@ class Answers:
 
     @property
     def frozen(self) -> Tensor:
-        """``reference``, which must be there."""
+        """``reference``, which must be there, in float32 at least."""
         if self.reference is None:
             raise ValueError("the loss needs the frozen model's view of this part: name it in Baseline.remembers")
-        return self.reference
+        half = self.reference.dtype in (torch.float16, torch.bfloat16)
+        return self.reference.float() if half else self.reference
 
     @property
     def _count(self) -> Tensor:

@@ -77,7 +77,9 @@ class Baseline(Method):
         if self.uses_targets:
             given["refusal"] = encode(tokenizer, [(r["prompt"], r["target_new"]) for r in requests], longest)
         if self.needs_retain:
-            given["retain"] = encode(tokenizer, retain, longest)
+            replies = given.get("refusal", []) if "retain_refusal" in self.parts else []
+            room = max((len(reply) for _, reply in replies), default=0)  # retain questions meet any of the refusals
+            given["retain"] = encode(tokenizer, retain, longest, room)
         data = UnlearnDataset(self.parts, given, hparams.unlearn.seed)
         train_on_parts(
             model,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.errors import DataError, UnlearnWarning
 from easyedit_unlearn.evaluation.inference import pad_pairs
 from easyedit_unlearn.prompting import encode_pair
 
@@ -73,6 +73,21 @@ class UnlearnDataset(torch.utils.data.Dataset[Item]):
         return None if known is None else known[self._number(part, index)]
 
 
+class EpochOrder(torch.utils.data.Sampler[int]):
+    """The data set's items in an order drawn from its seed and epoch alone: the same in every process."""
+
+    def __init__(self, data: UnlearnDataset) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(len(self._data)))
+        random.Random(f"order/{self._data.seed}/{self._data.epoch}").shuffle(order)
+        return iter(order)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+
 def collate(items: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
     """One batch for one forward pass, padded on the right: all rows of the first part, then all of the next, ...
 
@@ -101,10 +116,13 @@ def encode_requests(
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], longest: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    longest: int | None = None,
+    room: int = 0,
 ) -> list[Pair]:
     """Token ids of (prompt, answer with its end). With ``longest``, the model's context in tokens, prompts lose their
-    beginning where the two do not fit.
+    beginning where they do not fit together with the answer, or with any other of ``room`` tokens.
 
     Raises:
         DataError: an answer has no tokens, or alone does not fit.
@@ -115,7 +133,8 @@ def encode(
             raise DataError(f"the answer {answer!r} to {prompt!r} has no tokens")
         if longest is not None and len(reply) >= longest:
             raise DataError(f"the answer to {prompt!r} has {len(reply)} tokens; the model's context holds {longest}")
-        if longest is not None and len(ids) + len(reply) > longest:
-            warnings.warn(f"{len(ids) + len(reply) - longest} tokens cut from the left of {prompt!r}", stacklevel=2)
-            del ids[: len(ids) + len(reply) - longest]
+        over = len(ids) + max(len(reply), room) - (longest or 0)
+        if longest is not None and over > 0:
+            warnings.warn(f"{over} tokens cut from the left of {prompt!r}", UnlearnWarning, stacklevel=2)
+            del ids[:over]
     return found

@@ -33,27 +33,27 @@ class PDU(Baseline):
 
 class DualLoss:
     """L = gamma L_F + lambda (NLL_R - eps); lambda <- max(0, lambda + eta (NLL_R - eps)) after each step, with the mean
-    of NLL_R over the step's batches and processes."""
+    of NLL_R over the step's items, in all its batches and processes."""
 
     def __init__(self, hparams: Any) -> None:
         self.hparams, self.dual = hparams, float(hparams.dual_init)
         self._seen: list[Any] = []
 
     def __call__(self, batch: Mapping[Any, Any]) -> Any:
+        import torch
+
         from easyedit_unlearn.baselines.losses import flatness_terms
 
         forget, retain_nll = batch["forget"], batch["retain"].mean_nll
-        self._seen.append(retain_nll.detach())
+        self._seen.append(torch.stack([retain_nll.detach() * forget.items, retain_nll.new_tensor(float(forget.items))]))
         flat = forget.mean(flatness_terms(forget.logits))
         return self.hparams.gamma * flat + self.dual * (retain_nll - self.hparams.eps)
 
     def step_end(self) -> None:
         import torch
-        from torch import distributed
 
-        mean = torch.stack(self._seen).mean()
+        from easyedit_unlearn.baselines.processes import averaged
+
+        total, items = averaged(torch.stack(self._seen).sum(0)).tolist()
         self._seen.clear()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(mean)
-            mean /= distributed.get_world_size()
-        self.dual = max(0.0, self.dual + self.hparams.dual_lr * (mean.item() - self.hparams.eps))
+        self.dual = max(0.0, self.dual + self.hparams.dual_lr * (total / items - self.hparams.eps))

@@ -57,7 +57,7 @@ def remember(
                     tokens = sum(len(pairs[i][1]) for i in indices)
                     room = _room(tokens, per_token.shape[-1], per_token.dtype, scratch / name)
                 for number, i in enumerate(batch):
-                    wanted = per_token[number][labels[number, 1:] != IGNORED]
+                    wanted = per_token[number][(labels[number, 1:] != IGNORED).to(per_token.device)]
                     place = room[used : used + len(wanted)]
                     place.copy_(wanted)
                     found[i], used = place, used + len(wanted)

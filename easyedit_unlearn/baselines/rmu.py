@@ -62,5 +62,5 @@ class RMU(Baseline):
 
         forget, retain = batch["forget"], batch["retain"]
         moved = forget.mean(misdirection_terms(forget.watched, direction.to(forget.watched)))
-        kept = retain.mean(misdirection_terms(retain.watched, retain.frozen.float()))
+        kept = retain.mean(misdirection_terms(retain.watched, retain.frozen))
         return hparams.gamma * moved + hparams.alpha * kept

@@ -45,4 +45,5 @@ class TaskVector(Baseline):
         super().apply(model, tokenizer, requests, hparams, retain=retain, stage=stage)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_((1 + hparams.scale) * before[name] - hparams.scale * parameter)
+                moved = parameter.float() - before[name].float()  # zero where fine-tuning changed nothing
+                parameter.copy_(before[name] - hparams.scale * moved)

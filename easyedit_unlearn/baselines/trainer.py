@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from easyedit_unlearn.baselines.answers import Answers
-from easyedit_unlearn.baselines.data import Part, UnlearnDataset, collate
+from easyedit_unlearn.baselines.data import EpochOrder, Part, UnlearnDataset, collate
+from easyedit_unlearn.baselines.processes import anywhere, averaged
 from easyedit_unlearn.baselines.reference import Memory, remember, seeing
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.evaluation.inference import answer_logits, pad_id
@@ -29,24 +31,49 @@ Loss = Callable[[Any, Batch], torch.Tensor]
 
 
 class UnlearnTrainer(Trainer):
-    """Minimises ``loss(model, batch)``; stops with DivergenceError when it is not finite."""
+    """Minimises the mean of ``loss(model, batch)`` over all items of a step, however these are cut into batches and
+    spread over processes; stops with DivergenceError when it is not finite.
 
-    def __init__(self, *, loss: Loss, **kwargs: Any) -> None:
+    Args:
+        parts: how many rows of a batch belong to one item.
+    """
+
+    def __init__(self, *, loss: Loss, parts: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._loss = loss
+        self._loss, self._parts = loss, parts
         # The loss is a mean over items already; the Trainer then divides by the accumulation steps, and only it.
         self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> Any:
+        return EpochOrder(self.train_dataset)  # type: ignore[arg-type]
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, *args: Any, **kwargs: Any) -> Any:
+        """Counts the step's items: the last batch of an epoch may be short, and the last step may have fewer."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, *args, **kwargs)
+        counted = torch.tensor([len(batch["labels"]) / self._parts for batch in batches]).sum().to(self.args.device)
+        self._share = (len(batches), averaged(counted).item())
+        return batches, items
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         loss = self._loss(model, inputs)
-        if not torch.isfinite(loss):
+        if anywhere(not torch.isfinite(loss), loss.device):
             raise DivergenceError(
                 f"the loss became {loss.item()} at step {self.state.global_step}; the model is as it was before. "
                 "Lower learning_rate or num_train_epochs"
             )
-        return loss
+        # the Trainer divides by the number of batches, and gradients are averaged over processes
+        steps, items = self._share
+        return loss * (len(inputs["labels"]) / self._parts) * steps / items
+
+
+class _Arguments(TrainingArguments):
+    """On one device, however many the machine has: DataParallel would make results depend on their number."""
+
+    @property
+    def n_gpu(self) -> int:
+        return min(int(super().n_gpu), 1)
 
 
 def train(
@@ -65,7 +92,7 @@ def train(
     ``step_end`` is called after every optimiser step.
     """
     with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
-        arguments = TrainingArguments(
+        arguments = _Arguments(
             output_dir=scratch,
             learning_rate=hparams.learning_rate,
             num_train_epochs=hparams.num_train_epochs,
@@ -86,11 +113,12 @@ def train(
         )
         trainer = UnlearnTrainer(
             loss=loss,
+            parts=len(dataset.parts),
             model=model,
             args=arguments,
             train_dataset=dataset,
             data_collator=partial(collate, pad_id=pad_id),
-            callbacks=[_Progress(hparams.alg_name, stage, step_end)],
+            callbacks=[_Progress(hparams.alg_name, stage, step_end), _Epochs(dataset)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
@@ -120,7 +148,7 @@ def train_on_parts(
         parts = zip(data.parts, logits.chunk(count), labels.chunk(count), hidden, strict=True)
         answers = {part: Answers.of(z, y, batch.get(f"{part}_reference"), h) for part, z, y, h in parts}
         if "retain" in answers and hparams.max_retain_nll is not None:
-            _check_retain(answers["retain"].mean_nll.item(), hparams.max_retain_nll)
+            _check_retain(answers["retain"].mean_nll, hparams.max_retain_nll)
         return loss(answers)
 
     with tempfile.TemporaryDirectory() as scratch, seeing(model, layer) as seen:
@@ -133,8 +161,9 @@ def train_on_parts(
         train(model, data, of_batch, hparams, pad_id=padding, stage=stage, step_end=step_end, names=names)
 
 
-def _check_retain(nll: float, bound: float) -> None:
-    if nll > bound:
+def _check_retain(loss: torch.Tensor, bound: float) -> None:
+    nll = loss.item()
+    if anywhere(nll > bound, loss.device):
         raise DivergenceError(
             f"the retain loss became {nll:.2f} nats per token, past max_retain_nll {bound:g}; the model is as it was "
             "before. Lower learning_rate or num_train_epochs, or raise alpha"
@@ -155,8 +184,20 @@ class _Progress(TrainerCallback):
             self._step_end()
 
 
+class _Epochs(TrainerCallback):
+    """Tells the data set its epoch: which loaders do so depends on the sampler and on accelerate's version."""
+
+    def __init__(self, dataset: UnlearnDataset) -> None:
+        self._dataset = dataset
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._dataset.set_epoch(round(state.epoch or 0))
+
+
 def _warmup_steps(items: int, hparams: BaselineHyperParams) -> int:
-    per_epoch = -(-items // (hparams.per_device_train_batch_size * hparams.gradient_accumulation_steps))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = hparams.per_device_train_batch_size * hparams.gradient_accumulation_steps * processes
+    per_epoch = -(-items // batch)
     return int(per_epoch * hparams.num_train_epochs * hparams.warmup_ratio)
 
 
@@ -173,8 +214,14 @@ def _checkpointing(model: Any) -> bool:
 
 @contextmanager
 def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
-    """The named parameters, or all, train within; afterwards the Trainer's switches on the model are as they were."""
+    """The named parameters, or all, train within, without dropout: what is remembered of the frozen model is so too.
+    Afterwards the Trainer's switches on the model are as they were."""
     use_cache, checkpointing = getattr(model.config, "use_cache", None), _checkpointing(model)
+    training, device, forward = model.training, model.device, model.__dict__.get("forward")
+    dropouts = [(module, name) for module in model.modules() for name in _DROPOUTS if _is_dropout(module, name)]
+    rates = [getattr(module, name) for module, name in dropouts]
+    for module, name in dropouts:
+        setattr(module, name, 0.0)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(names is None or name in names)
     try:
@@ -185,3 +232,18 @@ def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
             getattr(model, "activation_checkpointing_disable", model.gradient_checkpointing_disable)()
         if use_cache is not None:
             model.config.use_cache = use_cache
+        for (module, name), rate in zip(dropouts, rates, strict=True):
+            setattr(module, name, rate)
+        model.train(training)
+        model.__dict__.pop("forward", None)  # accelerate wraps it for mixed precision
+        if forward is not None:
+            model.__dict__["forward"] = forward
+        if model.device != device and not getattr(model, "hf_device_map", None):
+            model.to(device)  # the Trainer trains on the first GPU
+
+
+_DROPOUTS = ("p", "attention_dropout", "attn_dropout", "hidden_dropout")
+
+
+def _is_dropout(module: Any, name: str) -> bool:
+    return (name != "p" or isinstance(module, torch.nn.Dropout)) and isinstance(getattr(module, name, None), float)

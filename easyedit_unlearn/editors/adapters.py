@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Adapter(ABC):
-    """A forward hook of one linear layer, made of tensors. Never changed once attached: an edit attaches a new one."""
+    """A forward hook of one linear layer, made of tensors that never change: an edit attaches a new one."""
 
     method: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
@@ -46,7 +46,7 @@ class Adapter(ABC):
         return self.changed(inputs[0], output, **self._placed[at])
 
     def __deepcopy__(self, _memo: Any) -> Adapter:
-        return self  # immutable
+        return self  # its tensors never change
 
     @abstractmethod
     def changed(self, given: Tensor, output: Tensor, **tensors: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from easyedit_unlearn.components import Stage
-from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.errors import HostError, UnlearnWarning
 from easyedit_unlearn.host.adapt import own_methods
 from easyedit_unlearn.host.locate import GET_MAIN, HostInfo, find_host, require_host
 from easyedit_unlearn.host.session import host_module, session
@@ -131,6 +131,10 @@ def _counted(editor: Any, advance: Any) -> Iterator[None]:
 def _silent() -> Iterator[None]:
     """EasyEdit prints every optimisation step; our own bars say what is running."""
     sink = io.StringIO()
-    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink), warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
-        yield
+        warnings.simplefilter("always", UnlearnWarning)
+        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            yield
+    for ours in caught:
+        warnings.warn_explicit(ours.message, ours.category, ours.filename, ours.lineno)
