@@ -106,7 +106,7 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     forgotten = [s for s in results["samples"] if s["group"] == "forget"]
     assert [s["question"] for s in forgotten] == [q for q, _, _ in FACTS[:2]]
     assert [s["before"] for s in forgotten] == [f"{a}." for _, a, _ in FACTS[:2]]
-    assert all(s["target"] and s["after"] != s["before"] for s in forgotten)
+    assert all(s["target"] is None and s["after"] != s["before"] for s in forgotten)  # GradDiff trains on no refusals
     assert {s["group"] for s in results["samples"]} == {"forget", "rephrase", "retain", "holdout"}
     assert "still given" in done.stdout_text
 
