@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 
 
 def _several() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+    return bool(distributed.is_available() and distributed.is_initialized())
 
 
 def averaged(value: Tensor) -> Tensor:
