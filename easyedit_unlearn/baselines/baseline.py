@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Baseline(Method):
-    """Trains all parameters on a loss of answers.
+    """Trains what :meth:`parameters` names, by default everything, on a loss of answers.
 
     Attributes:
         HyperParams: the dataclass of the method's YAML keys.
