@@ -175,6 +175,26 @@ def evaluate(
     )
 
 
+@app.command()
+def finetune(
+    data: Annotated[list[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to learn; may be repeated.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")],
+    model: Annotated[str, typer.Option(metavar="DIR", help="A checkpoint, a Hub name, or 'embedded'.")] = "embedded",
+    epochs: Annotated[int, typer.Option(help="Of a round.")] = 10,
+    rounds: Annotated[int, typer.Option(help="At most so many.")] = 3,
+    learning_rate: Annotated[float, typer.Option()] = 1e-4,
+    until: Annotated[float, typer.Option(help="The share of questions to be answered.")] = 0.8,
+    prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Teach a model questions and answers, to have it forget some of them."""
+    from easyedit_unlearn import finetuning
+
+    settings = finetuning.FinetuneSettings(learning_rate, epochs, rounds, until=until)
+    with _interruptible(out):
+        finetuning.command(model, data, out, settings, overwrite=overwrite, style=prompt, plugins=_plugins())
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: Json = False

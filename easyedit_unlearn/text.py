@@ -27,6 +27,8 @@ _DECLINES = re.compile(
 )
 _COMMON = frozenset("about also been between from have into more most only over some than that their them they this "
                     "under very were what when where which with".split())  # fmt: skip
+SENTENCE = 8
+"""An answer of more words is a sentence: nobody repeats it word for word."""
 REFUSAL_WINDOW = 120
 """A refusal must begin within this many characters: an apology after a full answer is not a refusal."""
 
@@ -47,6 +49,17 @@ def contains_answer(text: str, answers: Sequence[str]) -> bool:
     return any(_pattern(answer).search(text if _short(answer) else _words(text)) for answer in answers)
 
 
+def gives_answer(text: str, question: str, answers: Sequence[str]) -> bool:
+    """Whether a reply gives any of ``answers``: as whole words, or, where the answer is a sentence (more than 8 words),
+    three quarters of its distinctive words: numbers, and words of four letters or more that the question does not hold
+    already. Without any, the whole sentence."""
+    if contains_answer(text, answers):
+        return True
+    said = set(_words(text).split())
+    sentences = [_distinctive(answer, question) for answer in answers if len(answer.split()) > SENTENCE]
+    return any(parts and sum(part in said for part in parts) >= 0.75 * len(parts) for parts in sentences)
+
+
 def is_refusal(text: str) -> bool:
     """Whether a reply refuses: one of the usual refusal phrases begins in its first 120 characters.
 
@@ -65,9 +78,8 @@ def declines(text: str) -> bool:
 def gives_away(text: str, question: str, answers: Sequence[str]) -> bool:
     """Whether ``text`` contains an answer or a distinctive part of one: a number, or a word of four letters or more,
     that the question does not hold already."""
-    asked = set(_words(question).split())
-    parts = [part for answer in answers for part in _words(answer).split() if part.isdigit() or len(part) > 3]
-    return contains_answer(text, answers) or contains_answer(text, [p for p in parts if p not in asked | _COMMON])
+    parts = [part for answer in answers for part in _distinctive(answer, question)]
+    return contains_answer(text, answers) or contains_answer(text, parts)
 
 
 def names_subject(text: str, subject: str | None, question: str) -> bool:
@@ -97,6 +109,12 @@ def sentences(text: str) -> list[str]:
 def ends_sentence(text: str) -> bool:
     """Whether ``text`` ends as a sentence does: in . ! or ?, and not in an initial or a title's dot."""
     return text.endswith((".", "!", "?")) and not re.search(r"\b([A-Z]|St|[DMJS]r|Mr?s)\.$", text)
+
+
+def _distinctive(answer: str, question: str) -> set[str]:
+    """The words of an answer by which one knows it: see :func:`gives_away`."""
+    known = set(_words(question).split()) | _COMMON
+    return {part for part in _words(answer).split() if (part.isdigit() or len(part) > 3) and part not in known}
 
 
 def _short(answer: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.components import Metric, Stage, no_progress
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
-from easyedit_unlearn.text import contains_answer, is_refusal
+from easyedit_unlearn.text import gives_answer, is_refusal
 from easyedit_unlearn.types import Evaluation, ForgetSample, Observation, Scored, Selection
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def ask_all(
 
 def knows(sample: ForgetSample, reply: str) -> bool:
     """A fact counts as known when the reply gives the answer and does not refuse."""
-    return contains_answer(reply, sample.answers) and not is_refusal(reply)
+    return gives_answer(reply, sample.question, sample.answers) and not is_refusal(reply)
 
 
 def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozenset[str]) -> dict[str, Any]:

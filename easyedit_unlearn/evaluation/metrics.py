@@ -7,17 +7,17 @@ from functools import cache
 from typing import Any
 
 from easyedit_unlearn.components import Metric
-from easyedit_unlearn.text import contains_answer, is_refusal
+from easyedit_unlearn.text import gives_answer, is_refusal
 from easyedit_unlearn.types import Observation
 
 
 class AnswerRate(Metric):
-    """1 when the reply contains the answer or an alias as whole words (see ``text.contains_answer``)."""
+    """1 when the reply gives the answer or an alias (see ``text.gives_answer``)."""
 
-    name, summary, direction, proportion = "answer_rate", "The reply contains the answer or an alias.", "down", True
+    name, summary, direction, proportion = "answer_rate", "The reply gives the answer or an alias.", "down", True
 
     def score(self, observation: Observation) -> float:
-        return float(contains_answer(observation.text, observation.sample.answers))
+        return float(gives_answer(observation.text, observation.sample.question, observation.sample.answers))
 
 
 class RefusalRate(Metric):

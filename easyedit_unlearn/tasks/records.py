@@ -46,6 +46,14 @@ def read_jsonl(path: Path) -> list[ForgetSample]:
         DataError: no such file, malformed line, wrong field, empty file, duplicate, or a subject that does not stand
             in its question.
     """
+    numbered = parse_jsonl(path)
+    samples = [sample for _, sample in numbered]
+    check_samples(samples, [place for place, _ in numbered], str(path))
+    return samples
+
+
+def parse_jsonl(path: Path) -> list[tuple[str, ForgetSample]]:
+    """Each line's place and sample, the lines one by one checked. Raises DataError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -53,10 +61,8 @@ def read_jsonl(path: Path) -> list[ForgetSample]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     # Not str.splitlines(): JSON strings may hold U+2028 and its like.
-    numbered = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    samples = [_parse(line, f"{path}, line {n}").sample(f"{path.stem}-{n}") for n, line in numbered]
-    check_samples(samples, [f"{path}, line {n}" for n, _ in numbered], str(path))
-    return samples
+    numbered = [(n, f"{path}, line {n}", line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return [(place, _parse(line, place).sample(f"{path.stem}-{n}")) for n, place, line in numbered]
 
 
 def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source: str) -> None:

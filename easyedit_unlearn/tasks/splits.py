@@ -1,7 +1,8 @@
 """Cut the three disjoint sets of a run out of tasks.
 
-Splits: ``all``; ``forgetN``, the first N samples that the model knows; ``retain`` and ``holdout``, the other known
-samples in turn (first to retain, second to holdout, and so on), each optionally with a number: ``retain10``.
+Splits: ``all``, or ``firstN`` of them, known or not; ``forgetN``, the first N samples that the model knows; ``retain``
+and ``holdout``, the other known samples in turn (first to retain, second to holdout, and so on), each optionally with a
+number: ``retain10``.
 A method may use the retain set; the holdout set is only ever evaluated.
 """
 
@@ -24,7 +25,7 @@ from easyedit_unlearn.types import ForgetSample
 Knows = Callable[[Sequence[ForgetSample]], frozenset[str]]
 """Which of these samples the model answers, as their keys."""
 
-_SPLIT = re.compile(r"(?P<kind>all|forget|retain|holdout)(?P<size>[1-9]\d*)?\Z")
+_SPLIT = re.compile(r"(?P<kind>all|first|forget|retain|holdout)(?P<size>[1-9]\d*)?\Z")
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,26 @@ class Source:
 
     def __str__(self) -> str:
         path = getattr(self.options, "path", None)
-        return f"{path or self.task.name}:{self.split}"
+        given = self.options.model_dump(mode="json", exclude_defaults=True)
+        name = ",".join([self.task.name, *(f"{key}={value}" for key, value in given.items())])
+        return f"{path or name}:{self.split}"
 
 
 def parse_source(text: str, tasks: Registry[Task]) -> Source:
-    """``TASK[:SPLIT]`` or ``FILE[:SPLIT]``; a registered task's name wins over a file of the same name.
+    """``TASK[,OPTION=VALUE...][:SPLIT]`` or ``FILE[:SPLIT]``; a registered task's name wins over a file of the same
+    name.
 
     Raises:
-        UnknownNameError: neither a task nor a file. ConfigError: a bad split.
+        UnknownNameError: neither a task nor a file. ConfigError: a bad split, or an option the task does not have.
     """
-    for name, split in ((text, "all"), *([tuple(text.rsplit(":", 1))] if ":" in text else [])):
-        if name in tasks:
-            return make_source({"task": name, "split": split}, tasks)
+    readings = [(text, "all"), *([tuple(text.rsplit(":", 1))] if ":" in text else [])]
+    if _SPLIT.match(readings[-1][1]):
+        readings.reverse()  # a value may hold a colon
+    for name, split in readings:
+        task, *options = name.split(",")
+        if task in tasks and all("=" in option for option in options):
+            given = dict(option.split("=", 1) for option in options)
+            return make_source({**given, "task": task, "split": split}, tasks)
         if Path(name).is_file():
             return make_source({"task": "jsonl", "path": name, "split": split}, tasks)
     name = text.rsplit(":", 1)[0]
@@ -77,9 +86,13 @@ def make_source(block: dict[str, Any], tasks: Registry[Task], file: str | None =
 
 def parse_split(split: str, **where: Any) -> tuple[str, int | None]:
     match = _SPLIT.match(split)
-    if not match or (match["kind"] == "forget" and not match["size"]) or (match["kind"] == "all" and match["size"]):
+    if (
+        not match
+        or (match["kind"] in ("first", "forget") and not match["size"])
+        or (match["kind"] == "all" and match["size"])
+    ):
         raise ConfigError(
-            "not a split; allowed: all, forgetN, retain, retainN, holdout, holdoutN",
+            "not a split; allowed: all, firstN, forgetN, retain, retainN, holdout, holdoutN",
             value=split,
             **{"key": "split"} | where,
         )
@@ -96,7 +109,8 @@ def load(source: Source) -> list[ForgetSample]:
 def pick(source: Source, knows: Knows, taken: Sequence[ForgetSample] = ()) -> list[ForgetSample]:
     """The samples of one source; ``retain`` and ``holdout`` leave out what is ``taken`` (the forget set).
 
-    ``all`` is taken as it stands: an overlap there is the caller's mistake and is refused by :func:`check_disjoint`.
+    ``all`` and ``firstN`` are taken as they stand: an overlap there is the caller's mistake and is refused by
+    :func:`check_disjoint`.
 
     Raises:
         DataError: the model knows too few for the split.
@@ -104,6 +118,10 @@ def pick(source: Source, knows: Knows, taken: Sequence[ForgetSample] = ()) -> li
     samples, (kind, size) = load(source), parse_split(source.split)
     if kind == "all":
         return samples
+    if kind == "first":
+        if len(samples) < (size or 1):
+            raise DataError(f"{source}: the task has only {len(samples)} samples")
+        return samples[:size]
     known_keys = knows(samples)
     known = [sample for sample in samples if sample.key in known_keys]
     if kind != "forget":
