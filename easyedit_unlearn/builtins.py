@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from easyedit_unlearn.baselines.ascent import GA, KL, GradDiff
 from easyedit_unlearn.baselines.icr import ICR
+from easyedit_unlearn.baselines.lunar import LUNAR
 from easyedit_unlearn.baselines.npo import NPO, SimNPO
 from easyedit_unlearn.baselines.pdu import PDU
 from easyedit_unlearn.baselines.refusals import DPO, IDKAP, PO
@@ -24,11 +25,12 @@ from easyedit_unlearn.targets.template import Empty, Template
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.factual import Factual
 from easyedit_unlearn.tasks.jsonl import Jsonl
+from easyedit_unlearn.tasks.tofu import Tofu
 
 
 @hookimpl
 def easyedit_unlearn_tasks() -> Sequence[Task]:
-    return [Facts(), Factual(), Jsonl()]
+    return [Facts(), Factual(), Tofu(), Jsonl()]
 
 
 @hookimpl
@@ -43,7 +45,25 @@ def easyedit_unlearn_query_mergers() -> Sequence[QueryMerger]:
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Method]:
-    baselines = (GA, GradDiff, KL, PO, IDKAP, DPO, NPO, SimNPO, WGA, SatImp, CEU, UNDIAL, PDU, RMU, TaskVector, ICR)
+    baselines = (
+        GA,
+        GradDiff,
+        KL,
+        PO,
+        IDKAP,
+        DPO,
+        NPO,
+        SimNPO,
+        WGA,
+        SatImp,
+        CEU,
+        UNDIAL,
+        PDU,
+        RMU,
+        LUNAR,
+        TaskVector,
+        ICR,
+    )
     return [*editors(), *(method() for method in baselines)]
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from easyedit_unlearn.api import build_targets
-from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.errors import DataError, DivergenceError, UnlearnError
 from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -35,6 +35,8 @@ DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
 KNOWLEDGE = "known_before_unlearning.json"
 SYSTEM_PROMPT = "system_prompt.txt"
 """Beside a checkpoint whose method acts by its prompt: what must be said to the model before every question."""
+ADAPTER = "adapter"
+"""A LoRA run's adapters, for PEFT."""
 NOT_RECORDED = (
     "note: which facts count is asked of this very model. If it was unlearned, name the model it came from with "
     "--reference, or facts it has forgotten will not be counted."
@@ -85,15 +87,31 @@ def unlearn(
         with _recorded(run, out):
             run.evaluate_before()
             for one in hparams:
-                with run.unlearned(one) as unlearned:
-                    write_report(run.results.as_dict(), out)
-                    if save:
-                        save_checkpoint(unlearned, run.tokenizer, out / "model")
-                        write_json(out / "model" / KNOWLEDGE, run.knowledge())
-                        if run.system_prompt is not None:
-                            write_text(out / "model" / SYSTEM_PROMPT, run.system_prompt)
+                try:
+                    with run.unlearned(one) as unlearned:
+                        write_report(run.results.as_dict(), out)
+                        if save:
+                            _save(run, unlearned, out)
+                except DivergenceError as error:
+                    run.stopped(one, error)
+                    if len(hparams) == 1:
+                        raise
     print_report(Console(file=sys.stdout), run.results.as_dict())
-    print(f"\nwritten: {out}/results.json, report.md, report.html" + (", model/" if save else ""))  # noqa: T201
+    files = ["results.json", "report.md", "report.html"]
+    files += ["model/"] * save + [f"{ADAPTER}/"] * (save and run.lora is not None)
+    print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
+
+
+def _save(run: Run, unlearned: Any, out: Path) -> None:
+    """The checkpoint with what must be known of it, and the adapters of a LoRA run beside it."""
+    save_checkpoint(unlearned, run.tokenizer, out / "model")
+    write_json(out / "model" / KNOWLEDGE, run.knowledge())
+    if run.system_prompt is not None:
+        write_text(out / "model" / SYSTEM_PROMPT, run.system_prompt)
+    if run.lora is not None:
+        from easyedit_unlearn.baselines.lora import save_lora
+
+        save_lora(run.lora, out / ADAPTER, base=unlearned.name_or_path)
 
 
 def evaluate(
@@ -189,7 +207,8 @@ def _label(model: Any) -> str:
 def _recorded(run: Run, out: Path) -> Iterator[None]:
     """Write the results however the work ends. SIGTERM ends it like Ctrl-C: restored and recorded."""
     if (out / "model" / KNOWLEDGE).is_file():  # an earlier run's model must not stand beside this run's results
-        shutil.rmtree(out / "model")
+        for folder in ("model", ADAPTER):
+            shutil.rmtree(out / folder, ignore_errors=True)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     results = run.results
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from easyedit_unlearn import api
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.environment import versions
-from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
 from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows, summarise
 from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -27,6 +27,7 @@ from easyedit_unlearn.types import Evaluation, ForgetSample, Selection, Target
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from easyedit_unlearn.baselines.lora import LowRank
     from easyedit_unlearn.models import Pair
 
 
@@ -52,7 +53,8 @@ class Results:
 class Run:
     """One model, three disjoint sets, and any number of methods, each starting from the same weights.
 
-    ``system_prompt`` is what the last method has the model told before every question.
+    Of the last method: ``system_prompt`` is what it has the model told before every question, ``lora`` what its LoRA
+    adapters added.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Run:
         self.metrics = list((plugins or default_plugins()).metrics)
         self.selection = Selection(())
         self.system_prompt: str | None = None
+        self.lora: LowRank | None = None
         self._before: Evaluation | None = None
         self.results = Results()
         self._replies: dict[str, str] = {}
@@ -126,6 +129,15 @@ class Run:
             (model,) = steps
             yield model
 
+    def stopped(self, hparams: UnlearnHyperParams, error: DivergenceError) -> None:
+        """A row for a method that diverged: what it was and why it stopped. The model is as it was."""
+        from easyedit_unlearn.host.running import import_host
+
+        about = described(hparams, str(import_host()))
+        row = self._row(about, self._before, Evaluation([], float("nan")))
+        stopped = {"label": f"{about['label']}: stopped", "ppl_after": None, "stopped": str(error)}
+        self.results.rows.append(row | stopped)
+
     def growing(self, hparams: UnlearnHyperParams, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The row after each of so many facts of one sequence of edits: what is forgotten grows, what is retained and
         held out is the same. Queries are merged within a step; seconds and requests add up.
@@ -178,6 +190,7 @@ class Run:
             seconds, memory = seconds + cost.seconds, max(memory, cost.peak_memory_mb)
             requests += len(made.requests)
             self.selection = replace(whole, forget=whole.forget[:stop])
+            self.lora = editor.hparams.history.get("lora")
             self.system_prompt = hparams.method.system_prompt(whole.forget[:stop], targets[:stop], hparams)
             after = self._evaluate(editor.model, about["label"], self.system_prompt)
             row = self._row(about | {"n_requests": requests}, before, after)

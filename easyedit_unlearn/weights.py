@@ -106,6 +106,18 @@ def _state_of(wrapper: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
+def move(model: nn.Module, names: Iterable[str], factor: float) -> Iterator[None]:
+    """What the named parameters have moved by at the end counts ``factor`` times; where 1, nothing is copied."""
+    parameters = {} if factor == 1 else dict(model.named_parameters())
+    before = {name: parameters[name].detach().clone() for name in names if parameters}
+    yield
+    with torch.no_grad():
+        for name, start in before.items():
+            moved = parameters[name].float() - start.float()  # zero where nothing changed
+            parameters[name].copy_(start + factor * moved)
+
+
+@contextmanager
 def guarded(model: nn.Module, names: Iterable[str] = ()) -> Iterator[WeightGuard]:
     """Restore the kept parameters on any exception, Ctrl-C included; reset the flags in every case."""
     guard = WeightGuard(model)

@@ -17,11 +17,12 @@ torch = pytest.importorskip("torch")
 from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer, write_hparams  # noqa: E402
 
 from easyedit_unlearn import UnlearnHyperParams  # noqa: E402
-from easyedit_unlearn.baselines import reference, trainer  # noqa: E402
+from easyedit_unlearn.baselines import lora, reference, trainer  # noqa: E402
 from easyedit_unlearn.baselines.answers import Answers  # noqa: E402
 from easyedit_unlearn.baselines.ascent import GradDiff  # noqa: E402
 from easyedit_unlearn.baselines.baseline import Baseline  # noqa: E402
 from easyedit_unlearn.baselines.data import UnlearnDataset, collate, encode  # noqa: E402
+from easyedit_unlearn.baselines.lora import save_lora  # noqa: E402
 from easyedit_unlearn.baselines.pdu import DualLoss  # noqa: E402
 from easyedit_unlearn.baselines.refusals import PO  # noqa: E402
 from easyedit_unlearn.baselines.rmu import RMU  # noqa: E402
@@ -144,6 +145,9 @@ OWN = {
 }
 
 
+LAST_HPARAMS: list = []
+
+
 def trained(method, taught_weights, path, facts=(FACTS[:2], FACTS[2:]), dtype=torch.float32, **changes):
     """A taught tiny Llama after the method ran on it, before and after log-probabilities of all answers."""
     model, tokenizer = tiny_llama(hidden=64).to(dtype), tiny_tokenizer()
@@ -152,6 +156,7 @@ def trained(method, taught_weights, path, facts=(FACTS[:2], FACTS[2:]), dtype=to
     hparams = UnlearnHyperParams.from_hparams(
         write_hparams(path, method.name, **values | OWN.get(method.name, {}) | changes)
     )
+    LAST_HPARAMS[:] = [hparams]
     before = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
     torch.manual_seed(0)
     kept = pairs_for(tokenizer, facts[1])
@@ -169,6 +174,65 @@ def test_every_baseline_forgets(method, taught_weights, tmp_path):
         assert max(lost[2:]) < min(lost[:2]) / 2
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # PEFT's, of transformers
+@pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
+def test_every_baseline_trains_adapters_that_peft_loads(method, taught_weights, tmp_path):
+    """On the model as it was they make the unlearned one; disabled, the model as it was, bitwise."""
+    peft = pytest.importorskip("peft")
+    path, changes = tmp_path / "h.yaml", {"rank": 4, "lora_alpha": 8, "learning_rate": 5e-3}
+    model, before, after = trained(method, taught_weights, path, **changes)
+    assert min(b - a for b, a in zip(before[:2], after[:2], strict=True)) > 0.1
+    start = tiny_llama(hidden=64)
+    start.load_state_dict(taught_weights)
+    assert str(model) == str(start)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
+    hparams = UnlearnHyperParams.from_hparams(path)
+    assert changed == set(method.parameters(start, hparams))
+    assert all("_proj" in name for name in changed)
+
+    save_lora(LAST_HPARAMS[0].history["lora"], tmp_path / "adapter", base="tiny")
+    ids = torch.tensor([tiny_tokenizer()("Who is it?").input_ids])
+    with torch.no_grad():
+        plain = start(ids).logits
+        loaded = peft.PeftModel.from_pretrained(start, tmp_path / "adapter")
+        assert torch.allclose(loaded(ids).logits, model(ids).logits, atol=1e-4)
+        with loaded.disable_adapter():
+            assert torch.equal(loaded(ids).logits, plain)
+
+
+def test_the_adapters_of_a_sequence_add_up(taught_weights, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = tiny_llama(hidden=64), tiny_tokenizer()
+    model.load_state_dict(taught_weights)
+    values = {"rank": 2, "learning_rate": 5e-3, "num_train_epochs": 2, "target_modules": ["q_proj", "down_proj"]}
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", "GradDiff", **values))
+    kept = pairs_for(tokenizer, FACTS[2:])
+    for fact in FACTS[:2]:
+        GradDiff().apply(model, tokenizer, requests_for(tokenizer, [fact]), hparams, retain=kept, stage=no_progress)
+    change = hparams.history["lora"]
+    assert {len(a) for a, _ in change.factors.values()} == {4}
+    assert {name.split(".")[-1] for name in change.factors} == {"q_proj", "down_proj"}
+    again = tiny_llama(hidden=64)
+    again.load_state_dict(taught_weights)
+    change.add_to(again)
+    assert all(torch.allclose(again.state_dict()[n], v, atol=1e-5) for n, v in model.state_dict().items())
+
+
+def test_adapters_leave_nothing_behind_when_training_fails(taught, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = taught
+    shape, weights = str(model), copied_weights(model)
+    values = {"rank": 2, "max_retain_nll": 1e-4}
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", "GradDiff", **values))
+    with pytest.raises(DivergenceError):
+        run(model, tokenizer, hparams)
+    assert str(model) == shape
+    assert same_weights(model, weights)
+    assert not hasattr(model, "peft_config")
+    with pytest.raises(ConfigError, match="there are down_proj, gate_proj"):
+        lora.linear_modules(model, weights, ["c_attn"])
+
+
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
 def test_the_same_seed_gives_the_same_weights_however_the_batch_is_cut(method, taught_weights, tmp_path):
     """Five facts: the last batch is short, and so is the last step. In float64: Adam makes steps of rounding errors."""
@@ -180,6 +244,43 @@ def test_the_same_seed_gives_the_same_weights_however_the_batch_is_cut(method, t
         found.append(copied_weights(model))
     for other in found[1:]:
         assert all(torch.allclose(found[0][name], other[name], atol=1e-5) for name in other)
+
+
+@pytest.mark.parametrize("tokens", ["prompt", "subject"])
+def test_lunar_changes_one_matrix_by_one_rank_and_the_forget_set_alone(taught_weights, tmp_path, tokens):
+    model, tokenizer = tiny_llama(hidden=64), tiny_tokenizer()
+    model.load_state_dict(taught_weights)
+    values = {"layer": 1, "coeff": 8, "tokens": tokens}
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
+    requests, kept = requests_for(tokenizer, FACTS[:2]), pairs_for(tokenizer, FACTS[2:])
+    for request, (_, _, subject) in zip(requests, FACTS, strict=False):
+        request["subject"] = subject
+    before = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
+    hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+    after = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
+    lost = [b - a for b, a in zip(before, after, strict=True)]
+    assert min(lost[:2]) > 3 * max(0.01, *lost[2:])
+    name = "model.layers.1.mlp.down_proj.weight"
+    assert hparams.method.parameters(model, hparams) == [name]
+    change = model.state_dict()[name] - taught_weights[name]
+    assert torch.linalg.matrix_rank(change, rtol=1e-4) == 1
+    assert {n for n, v in model.state_dict().items() if not torch.equal(v, taught_weights[n])} == {name}
+    (a, b) = hparams.history["lora"].factors[name.removesuffix(".weight")]
+    assert torch.allclose(b @ a, change, atol=1e-5)
+
+
+def test_lunar_names_what_it_lacks(taught, tmp_path, monkeypatch):
+    monkeypatch.delenv("EASYEDIT_UNLEARN_DATA", raising=False)
+    model, tokenizer = taught
+    requests, kept = requests_for(tokenizer, FACTS[:1]), pairs_for(tokenizer, FACTS[2:])
+    for values, said in (
+        ({"layer": 7}, "has the layers 0 to 1"),
+        ({"layer": 0, "tokens": "subject"}, "tokens: subject needs the subject"),
+        ({"layer": 0, "corpus_weight": 1}, "LUNAR needs text"),
+    ):
+        hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
+        with pytest.raises((ConfigError, DataError), match=said):
+            hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
 
 
 def test_icr_is_a_system_prompt_and_nothing_else(taught, facts_file, tmp_path):
@@ -236,7 +337,7 @@ def test_rmu_trains_three_layers_output_weights_alone(taught_weights, tmp_path):
     model, *_ = trained(RMU(), taught_weights, tmp_path / "h.yaml")
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
     assert changed == {f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)}
-    names = RMU().parameters(tiny_llama(layers=5), SimpleNamespace(layer=3))
+    names = RMU().parameters(tiny_llama(layers=5), SimpleNamespace(layer=3, rank=0))
     assert names == [f"model.layers.{i}.mlp.down_proj.weight" for i in (1, 2, 3)]
 
 

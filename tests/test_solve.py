@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, rome_update  # noqa: E402
+from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, redirection, rome_update  # noqa: E402
 
 D_KEY, D_VALUE, FACTS = 7, 5, 3
 
@@ -102,3 +102,25 @@ def test_the_null_space_is_an_orthogonal_projection_onto_least_variance(problem)
 def test_shapes_are_named():
     with pytest.raises(ValueError, match=r"one column each a fact, got \[\(2, 3\), \(2, 4\)\]"):
         memit_update(torch.ones(2, 3), torch.ones(2, 4), torch.eye(2), 1.0)
+
+
+def test_redirection_is_the_minimum_of_lunars_squared_error():
+    """sum_i |D k_i - r|^2 + tr(D M D^T), its gradient zero up to the scale that makes the mean move 1."""
+    torch.manual_seed(0)
+    moved, others = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 9, dtype=torch.float64)
+    kept, r = others @ others.T, torch.randn(4, dtype=torch.float64)
+    u = redirection(moved, kept, ridge=0)
+    assert (moved.T @ u).mean().item() == pytest.approx(1)
+    scale = (moved.T @ torch.linalg.solve(kept + moved @ moved.T, moved.sum(1))).mean()
+    update = torch.outer(r, u * scale).requires_grad_()
+    error = ((update @ moved - r[:, None]) ** 2).sum() + ((update @ others) ** 2).sum()
+    (gradient,) = torch.autograd.grad(error, update)
+    assert gradient.abs().max().item() < 1e-9
+
+
+def test_redirection_of_one_key_among_orthogonal_ones_leaves_them():
+    keys = torch.eye(4, dtype=torch.float64)
+    u = redirection(keys[:, :1], keys[:, 1:] @ keys[:, 1:].T)
+    assert torch.allclose(u, keys[:, 0], atol=1e-5)
+    with pytest.raises(ValueError, match="no keys to move"):
+        redirection(keys[:, :0], keys)

@@ -3,7 +3,8 @@ its loss. A new one is a subclass in a module of its own family, and a line in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from easyedit_unlearn.baselines.hparams import BaselineHyperParams
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from easyedit_unlearn.baselines.answers import Answers
-    from easyedit_unlearn.baselines.data import Part
+    from easyedit_unlearn.baselines.data import Part, UnlearnDataset
     from easyedit_unlearn.baselines.reference import Memory
 
 
 class Baseline(Method):
-    """Trains what :meth:`parameters` names, by default everything, on a loss of answers.
+    """Trains what :meth:`trains` names, by default everything, on a loss of answers; with ``rank``, adapters there.
 
     Attributes:
         HyperParams: the dataclass of the method's YAML keys.
@@ -38,6 +39,18 @@ class Baseline(Method):
 
     def hparams_class(self) -> type:
         return self.HyperParams
+
+    def trains(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
+        """The names of the parameters that are trained, or with ``rank`` adapted."""
+        return [name for name, _ in model.named_parameters()]
+
+    def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
+        names = self.trains(model, hparams)
+        return [f"{name}.weight" for name in self._adapted(model, hparams)] if hparams.rank else names
+
+    def taken(self, hparams: Any) -> float:
+        """By how much of what was learned the weights move."""
+        return 1.0
 
     def watches(self, model: PreTrainedModel, hparams: Any) -> str | None:
         """The name of a layer whose outputs the loss is made of."""
@@ -68,7 +81,6 @@ class Baseline(Method):
             DivergenceError: the loss is not finite, or the retain loss passes ``max_retain_nll``.
         """
         from easyedit_unlearn.baselines.data import UnlearnDataset, encode, encode_requests
-        from easyedit_unlearn.baselines.trainer import train_on_parts
 
         longest = getattr(model.config, "max_position_embeddings", None)
         given: dict[Part, Any] = {}
@@ -81,6 +93,14 @@ class Baseline(Method):
             room = max((len(reply) for _, reply in replies), default=0)  # retain questions meet any of the refusals
             given["retain"] = encode(tokenizer, retain, longest, room)
         data = UnlearnDataset(self.parts, given, hparams.unlearn.seed)
+        with self._moving(model, hparams) as names:
+            self._train(model, tokenizer, data, hparams, stage, names)
+
+    def _train(
+        self, model: Any, tokenizer: Any, data: UnlearnDataset, hparams: Any, stage: Stage, names: frozenset[str]
+    ) -> None:
+        from easyedit_unlearn.baselines.trainer import train_on_parts
+
         train_on_parts(
             model,
             tokenizer,
@@ -90,5 +110,29 @@ class Baseline(Method):
             hparams,
             stage=stage,
             layer=self.watches(model, hparams),
-            names=frozenset(self.parameters(model, hparams)),
+            names=names,
         )
+
+    @contextmanager
+    def _moving(self, model: Any, hparams: Any) -> Iterator[frozenset[str]]:
+        """Names to train within; afterwards the model's weights have moved by what was learned, ``taken`` times."""
+        from easyedit_unlearn.baselines.lora import adapters
+        from easyedit_unlearn.weights import move
+
+        taken = self.taken(hparams)
+        if not hparams.rank:
+            names = frozenset(self.trains(model, hparams))
+            with move(model, names, taken):
+                yield names
+            return
+        with adapters(model, self._adapted(model, hparams), hparams.rank, hparams.lora_alpha) as found:
+            yield frozenset(name for name, _ in model.named_parameters() if "lora_" in name)
+        change = found["found"].times(taken)
+        change.add_to(model)
+        earlier = hparams.history.get("lora")
+        hparams.history["lora"] = earlier.plus(change) if earlier else change
+
+    def _adapted(self, model: Any, hparams: Any) -> list[str]:
+        from easyedit_unlearn.baselines.lora import linear_modules
+
+        return linear_modules(model, self.trains(model, hparams), hparams.target_modules)

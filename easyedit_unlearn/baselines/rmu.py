@@ -35,7 +35,7 @@ class RMU(Baseline):
 
         return layer_name(model, hparams.layer)
 
-    def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
+    def trains(self, model: Any, hparams: Any) -> Iterable[str]:
         """The MLP output weights of layers l-2 to l, as the authors train them."""
         from easyedit_unlearn.structure import layer_name, mlp_output
 

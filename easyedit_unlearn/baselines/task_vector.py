@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.baselines.baseline import Baseline
 from easyedit_unlearn.baselines.hparams import BaselineHyperParams, Positive
-from easyedit_unlearn.components import Stage
 
 
 @dataclass
@@ -28,22 +27,6 @@ class TaskVector(Baseline):
         """NLL(F): towards what is to be forgotten."""
         return batch["forget"].mean_nll
 
-    def apply(
-        self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[Mapping[str, Any]],
-        hparams: Any,
-        *,
-        retain: Sequence[tuple[str, str]],
-        stage: Stage,
-    ) -> None:
+    def taken(self, hparams: Any) -> float:
         """theta - c (theta_F - theta), theta_F being fine-tuned on the forget set (arXiv 2212.04089, section 3)."""
-        import torch
-
-        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-        super().apply(model, tokenizer, requests, hparams, retain=retain, stage=stage)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                moved = parameter.float() - before[name].float()  # zero where fine-tuning changed nothing
-                parameter.copy_(before[name] - hparams.scale * moved)
+        return -float(hparams.scale)

@@ -51,16 +51,26 @@ def position_of(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str | 
     """
     if fact_token == "last":
         return len(tokenizer(prompt).input_ids) - 1
+    inside = subject_tokens(tokenizer, prompt, subject, fact_token)
+    if fact_token == "subject_first":
+        return inside[0]
+    return inside[-1] + (fact_token == "subject_first_after_last")
+
+
+def subject_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str | None, wanted_by: str) -> list[int]:
+    """The indices of the tokens that cover the subject where it stands last.
+
+    Raises:
+        DataError: the subject, which ``wanted_by`` needs, is missing or does not stand in the prompt.
+    """
     if not subject or subject not in prompt:
-        raise DataError(f"{fact_token} needs the subject as it stands in the prompt, got {subject!r} in {prompt!r}")
+        raise DataError(f"{wanted_by} needs the subject as it stands in the prompt, got {subject!r} in {prompt!r}")
     start = prompt.rindex(subject)
     spans: Sequence[tuple[int, int]] = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
     inside = [i for i, (low, high) in enumerate(spans) if low < start + len(subject) and high > start]
     if not inside:
         raise DataError(f"no token of {prompt!r} covers the subject {subject!r}")
-    if fact_token == "subject_first":
-        return inside[0]
-    return inside[-1] + (fact_token == "subject_first_after_last")
+    return inside
 
 
 def _in_contexts(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) -> list[str]:

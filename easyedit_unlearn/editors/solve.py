@@ -70,6 +70,26 @@ def alphaedit_update(
     return solution.T
 
 
+def redirection(moved: Tensor, kept: Tensor, ridge: float = 1e-6) -> Tensor:
+    """LUNAR: the direction u for which W + r u^T moves what is given for ``moved`` by r and all else by little.
+
+    The minimiser of sum_i |D k_i - r|^2 + tr(D M D^T) is D = r u^T with u = (M + K K^T)^{-1} K 1: LUNAR's squared
+    error (arXiv 2502.07218, section 4) in closed form. It is scaled so that u^T k_i is 1 on the mean.
+
+    Args:
+        moved: (d_key, n), K. kept: (d_key, d_key), M, the sum of k k^T over keys that are to stay.
+        ridge: on the diagonal, relative to its mean, so that few keys in many dimensions have a solution.
+
+    Returns:
+        (d_key,).
+    """
+    _check(moved.ndim == 2 and len(moved) == len(kept) and moved.shape[1] > 0, "no keys to move", moved, kept)
+    gram = kept + moved @ moved.T
+    gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    direction: Tensor = torch.linalg.solve(gram, moved.sum(1))
+    return direction / (moved.T @ direction).mean()
+
+
 def null_space(covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None) -> Tensor:
     """P = U0 U0^T over the eigenvectors of least variance (AlphaEdit, arXiv 2410.02355, section 3.2).
 

@@ -80,10 +80,13 @@ def refusal_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The 95 % intervals that a handful of facts leave, one line a method."""
+    """The 95 % intervals that a handful of facts leave, one line a method; of one that stopped, why."""
     wanted = ("forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate")
     lines = []
     for row in rows:
+        if row.get("stopped"):
+            lines.append(f"{row['label']}: {row['stopped']}")
+            continue
         parts = [
             f"{key.removesuffix('_answer_rate')} {100 * bounds[0]:.0f}–{100 * bounds[1]:.0f} %"
             for key in wanted
