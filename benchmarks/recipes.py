@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from common import count, hparams_file, run_grid, run_growing, table
 from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
 from easyedit_unlearn.storage import replace_file, write_text
 
-MERGERS = ("none", "concat:2", "concat:5", "concat:10", "by_subject", "shared_value:5", "shared_value:10")
+MERGERS = (
+    "none",
+    "concat:2",
+    "concat:2:similarity",
+    "concat:5",
+    "concat:10",
+    "by_subject",
+    "shared_value:5",
+    "shared_value:10",
+)
 RATES = {
     "given": count("forget", "answer_rate"),
     "refused": count("forget", "refusal_rate"),
@@ -69,10 +78,10 @@ def merging(options: argparse.Namespace) -> None:
     for method in options.methods or ("ROME", "MEMIT"):
         setups = []
         for name in options.mergers:
-            merger, _, k = name.partition(":")
+            merger, k, grouping = (*name.split(":"), "", "")[:3]
             if merger == "shared_value" and options.engine == "host":
                 continue  # ours alone
-            merge = {"merger": merger} | ({"size": int(k)} if k else {})
+            merge = {"merger": merger} | ({"size": int(k)} if k else {}) | ({"grouping": grouping} if grouping else {})
             changes = {"unlearn.merge": merge, "unlearn.engine": options.engine, "unlearn.mode": "sequential"}
             setups.append((hparams_file(method, options.engine), changes))
         run_growing(options.task, sizes, setups, options.out / f"merging-{options.engine}-{method}.json")
@@ -82,8 +91,26 @@ def merging(options: argparse.Namespace) -> None:
     place = {merge: number for number, merge in enumerate(order)}
     rows.sort(key=lambda r: (r["engine"], r["method"], r["n_forget"], place.get(r["merge"], len(order))))
     columns = {**ABOUT, "merging": lambda r: r["merge"], "edits": lambda r: str(r["n_requests"]), **RATES, **COST}
-    write_text(options.out / "merging.md", table(rows, columns) + "\n![The same as curves](merging.png)\n")
+    whole = table(rows, columns) + "\n![The same as curves](merging.png)\n"
+    write_text(options.out / "merging.md", f"{long_sequences(rows)}\nAll that was measured:\n\n{whole}")
     replace_file(options.out / "merging.png", merging_chart(rows))
+
+
+def long_sequences(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line a merging: the last two sizes side by side."""
+    sizes = sorted({row["n_forget"] for row in rows})[-2:]
+    groups: dict[tuple[str, str, str], dict[int, Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["engine"], row["merge"]), {})[row["n_forget"]] = row
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "method": lambda r: f"{r['method']}, {r['engine']}",
+        "merging": lambda r: r["merge"],
+    }
+    for size in sizes:
+        for name in ("given", "rephrases given", "retain kept", "holdout kept"):
+            columns[f"{size}: {name}"] = lambda r, size=size, name=name: RATES[name](r["by_size"].get(size, {}))  # type: ignore[misc]
+    columns |= {"edits": lambda r: str(r["n_requests"]), **COST}
+    return table([{**max(g.values(), key=lambda r: r["n_forget"]), "by_size": g} for g in groups.values()], columns)
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ def described(hparams: UnlearnHyperParams, host: str) -> dict[str, Any]:
     """Method, engine and recipe. ``label`` is the method, and what of its recipe is not the default."""
     settings = hparams.unlearn
     target, merge = settings.builder.name, settings.merger.name
-    size = getattr(settings.merger_options, "size", None)
-    merge = f"{merge} {size}" if size else merge
+    size, grouping = (getattr(settings.merger_options, key, None) for key in ("size", "grouping"))
+    merge = " ".join([merge, *([str(size)] * bool(size)), *([str(grouping)] * (grouping not in (None, "order")))])
     parts = [target] * (target != "fixed") + [merge] * (merge != "none")
     return {
         "method": hparams.alg_name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from easyedit_unlearn.errors import ConfigError
@@ -31,6 +32,24 @@ def layer_name(model: nn.Module, number: int) -> str:
     if not 0 <= number < len(names):
         raise ConfigError(f"{type(model).__name__} has the layers 0 to {len(names) - 1}", key="layer", value=number)
     return names[number]
+
+
+def chosen_parameters(
+    model: nn.Module, layers: Sequence[int] | None = None, modules: Collection[str] | None = None
+) -> list[str]:
+    """The names of the parameters in those decoder layers, and of modules whose own name is among ``modules``; all
+    where neither is given.
+
+    Raises:
+        ConfigError: there is none, or the model has fewer layers.
+    """
+    inside = None if layers is None else tuple(f"{layer_name(model, number)}." for number in layers)
+    names = [name for name, _ in model.named_parameters() if inside is None or name.startswith(inside)]
+    chosen = [name for name in names if modules is None or name.split(".")[-2] in modules]
+    if not chosen:
+        there = ", ".join(sorted({name.split(".")[-2] for name in names}))
+        raise ConfigError(f"names no module with parameters; there are {there}", key="target_modules", value=modules)
+    return chosen
 
 
 def mlp_output(model: nn.Module, layer: str) -> str:

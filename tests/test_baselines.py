@@ -229,8 +229,8 @@ def test_adapters_leave_nothing_behind_when_training_fails(taught, tmp_path):
     assert str(model) == shape
     assert same_weights(model, weights)
     assert not hasattr(model, "peft_config")
-    with pytest.raises(ConfigError, match="there are down_proj, gate_proj"):
-        lora.linear_modules(model, weights, ["c_attn"])
+    with pytest.raises(ConfigError, match="names no linear module"):
+        lora.linear_modules(model, ["model.norm.weight"])
 
 
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
@@ -333,11 +333,22 @@ def test_the_task_vector_is_taken_away_as_often_as_scale_says(taught_weights, tm
         assert torch.allclose(found[2.0][name] - before, 2 * (found[1.0][name] - before), atol=1e-6)
 
 
+def test_layers_and_modules_limit_what_is_trained(taught_weights, tmp_path):
+    values = {"layers": [1], "target_modules": ["down_proj", "q_proj"], "num_train_epochs": 1}
+    model, *_ = trained(GradDiff(), taught_weights, tmp_path / "h.yaml", **values)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
+    assert changed == {"model.layers.1.mlp.down_proj.weight", "model.layers.1.self_attn.q_proj.weight"}
+    with pytest.raises(ConfigError, match="names no module.*there are down_proj, gate_proj"):
+        trained(GradDiff(), taught_weights, tmp_path / "h.yaml", layers=[0], target_modules=["c_attn"])
+    with pytest.raises(ConfigError, match="has the layers 0 to 1"):
+        trained(GradDiff(), taught_weights, tmp_path / "h.yaml", layers=[2])
+
+
 def test_rmu_trains_three_layers_output_weights_alone(taught_weights, tmp_path):
     model, *_ = trained(RMU(), taught_weights, tmp_path / "h.yaml")
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
     assert changed == {f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)}
-    names = RMU().parameters(tiny_llama(layers=5), SimpleNamespace(layer=3, rank=0))
+    names = RMU().parameters(tiny_llama(layers=5), SimpleNamespace(layer=3, rank=0, layers=None, target_modules=None))
     assert names == [f"model.layers.{i}.mlp.down_proj.weight" for i in (1, 2, 3)]
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +132,31 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     assert bad.returncode == 2
     assert json.loads((out / "results.json").read_text()) == results  # a run that cannot start changes nothing
     assert cli(*arguments, "--overwrite").returncode == 0
+
+
+def test_a_lora_run_saves_its_adapters_beside_the_checkpoint(facts_file, taught_path, tmp_path):
+    peft = pytest.importorskip("peft")
+    values = {"learning_rate": 5e-3, "num_train_epochs": 10, "per_device_train_batch_size": 2, "rank": 2}
+    path, out = write_hparams(tmp_path / "g.yaml", "GradDiff", **values), tmp_path / "out"
+    done = cli("run", path, *sets(facts_file), "--model", taught_path, "--out", out)
+    assert done.returncode == 0, done.stderr_text
+    assert "adapter/" in done.stdout_text
+    ids = torch.tensor([[1, 2, 3, 4]])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT's, of transformers
+        adapted = peft.PeftModel.from_pretrained(load_model(taught_path)[0], out / "adapter")
+        assert torch.allclose(adapted(ids).logits, load_model(out / "model")[0](ids).logits, atol=1e-4)
+
+
+def test_a_method_that_diverges_gets_a_row_that_says_so(facts_file, taught_path, tmp_path):
+    path = write_hparams(tmp_path / "g.yaml", "GradDiff", max_retain_nll=1e-4)
+    done = cli("run", path, *sets(facts_file), "--model", taught_path, "--out", tmp_path / "out")
+    assert (done.returncode, "max_retain_nll" in done.stderr_text) == (2, True)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (row,) = results["rows"]
+    assert (row["label"], row["forget_answer_rate"], results["status"]) == ("GradDiff: stopped", None, "failed")
+    assert "the model is as it was" in row["stopped"]
+    assert "GradDiff: stopped" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_rome_through_easyedit(facts_file, taught_path, tmp_path):

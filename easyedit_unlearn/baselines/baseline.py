@@ -42,7 +42,9 @@ class Baseline(Method):
 
     def trains(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """The names of the parameters that are trained, or with ``rank`` adapted."""
-        return [name for name, _ in model.named_parameters()]
+        from easyedit_unlearn.structure import chosen_parameters
+
+        return chosen_parameters(model, hparams.layers, hparams.target_modules)
 
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         names = self.trains(model, hparams)
@@ -135,4 +137,4 @@ class Baseline(Method):
     def _adapted(self, model: Any, hparams: Any) -> list[str]:
         from easyedit_unlearn.baselines.lora import linear_modules
 
-        return linear_modules(model, self.trains(model, hparams), hparams.target_modules)
+        return linear_modules(model, self.trains(model, hparams))

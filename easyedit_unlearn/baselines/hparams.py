@@ -31,13 +31,16 @@ class BaselineHyperParams:
     weight_decay: NonNegative = 0.01
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_grad_norm: Positive = 1.0
+    layers: list[Annotated[int, Field(ge=0)]] | None = field(
+        default=None, metadata={"help": "train these decoder layers alone; by default the whole model"}
+    )
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "train modules whose names end so alone (down_proj); by default all"}
+    )
     rank: Annotated[int, Field(ge=0)] = field(
         default=0, metadata={"help": "of the LoRA adapters trained in place of the weights; 0 trains the weights"}
     )
     lora_alpha: Count = field(default=32, metadata={"help": "an adapter counts lora_alpha / rank times"})
-    target_modules: list[str] | None = field(
-        default=None, metadata={"help": "endings of the adapted modules' names; by default all linear ones"}
-    )
     max_retain_nll: Positive | None = field(
         default=10.0, metadata={"help": "a retain loss past it, in nats per token, stops and restores; null for none"}
     )

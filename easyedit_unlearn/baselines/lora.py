@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +50,8 @@ class LowRank:
                 weight += (b @ a).to(weight)
 
 
-def linear_modules(model: nn.Module, parameters: Iterable[str], endings: Collection[str] | None) -> list[str]:
-    """The linear modules whose weights are among ``parameters``, but for the one that gives the vocabulary, and with
-    ``endings`` only those whose names end so (``q_proj``).
+def linear_modules(model: nn.Module, parameters: Iterable[str]) -> list[str]:
+    """The linear modules whose weights are among ``parameters``, but for the one that gives the vocabulary.
 
     Raises:
         ConfigError: there is none.
@@ -64,11 +63,9 @@ def linear_modules(model: nn.Module, parameters: Iterable[str], endings: Collect
         for name, module in model.named_modules()
         if type(module).__name__ in ("Linear", "Conv1D") and name in wanted and module is not head
     ]
-    chosen = [name for name in found if endings is None or name.split(".")[-1] in endings]
-    if not chosen:
-        there = ", ".join(sorted({name.split(".")[-1] for name in found}))
-        raise ConfigError(f"names no linear module to adapt; there are {there}", key="target_modules", value=endings)
-    return chosen
+    if not found:
+        raise ConfigError("names no linear module, which adapters need", key="target_modules")
+    return found
 
 
 @contextmanager

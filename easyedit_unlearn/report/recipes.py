@@ -29,7 +29,6 @@ def refusal_chart(rows: Sequence[Row]) -> bytes:
                 panel.bar(places, [row[key] for row in mine], width, label=builder, yerr=_bars(mine, key), capsize=2)
             panel.set(title=title, ylim=(0, 1.05))
             panel.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
-        axes[0][0].legend(fontsize="small")
         axes[0][0].set_ylabel("share of facts")
 
     return _png(draw, 1, len(_MEASURES), (15, 3.6))
@@ -50,12 +49,12 @@ def merging_chart(rows: Sequence[Row]) -> bytes:
                         [r["n_forget"] for r in mine],
                         [r[key] for r in mine],
                         marker="osD^vXP*"[number % 8],
+                        linewidth=max(1.0, 3.5 - 0.5 * number),  # curves may lie on one another
                         label=merge,
                     )
                 panel.set(title=f"{method}, {engine}\n{title}", ylim=(-0.05, 1.05), xlabel="facts forgotten")
                 panel.grid(alpha=0.3)
             line[0].set_ylabel("share of facts")
-        axes[0][0].legend(fontsize="small")
 
     return _png(draw, len(setups), len(_MEASURES), (17, 3.6 * len(setups)))
 
@@ -64,7 +63,10 @@ def _png(draw: Callable[[Any], None], rows: int, columns: int, size: tuple[float
     from matplotlib.figure import Figure  # not pyplot: the user's figures and backend are theirs
 
     figure = Figure(figsize=size, layout="constrained")
-    draw(figure.subplots(rows, columns, squeeze=False))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    draw(axes)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=max(len(labels), 1))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
