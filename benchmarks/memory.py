@@ -24,6 +24,12 @@ SETTINGS = {
     "all weights": {},
     "LoRA": {"rank": 8},
     "LoRA, checkpointing": {"rank": 8, "gradient_checkpointing": True},
+    "LoRA, checkpointing, item by item": {
+        "rank": 8,
+        "gradient_checkpointing": True,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 4,
+    },
     "five layers' MLP outputs": {"layers": [5, 6, 7, 8, 9], "target_modules": ["down_proj"]},
 }
 FACTS, RETAIN = 8, 16
