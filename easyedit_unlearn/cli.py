@@ -182,7 +182,7 @@ def finetune(
     model: Annotated[str, typer.Option(metavar="DIR", help="A checkpoint, a Hub name, or 'embedded'.")] = "embedded",
     epochs: Annotated[int, typer.Option(help="Of a round.")] = 10,
     rounds: Annotated[int, typer.Option(help="At most so many.")] = 3,
-    learning_rate: Annotated[float, typer.Option()] = 1e-4,
+    learning_rate: Annotated[float, typer.Option(help="At the start of a round.")] = 1e-4,
     until: Annotated[float, typer.Option(help="The share of questions to be answered.")] = 0.8,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     overwrite: Overwrite = False,

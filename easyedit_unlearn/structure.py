@@ -45,9 +45,10 @@ def chosen_parameters(
     """
     inside = None if layers is None else tuple(f"{layer_name(model, number)}." for number in layers)
     names = [name for name, _ in model.named_parameters() if inside is None or name.startswith(inside)]
-    chosen = [name for name in names if modules is None or name.split(".")[-2] in modules]
+    owner = {name: f".{name}".split(".")[-2] for name in names}
+    chosen = [name for name in names if modules is None or owner[name] in modules]
     if not chosen:
-        there = ", ".join(sorted({name.split(".")[-2] for name in names}))
+        there = ", ".join(sorted(set(owner.values())))
         raise ConfigError(f"names no module with parameters; there are {there}", key="target_modules", value=modules)
     return chosen
 

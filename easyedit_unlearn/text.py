@@ -56,8 +56,8 @@ def gives_answer(text: str, question: str, answers: Sequence[str]) -> bool:
     if contains_answer(text, answers):
         return True
     said = set(_words(text).split())
-    sentences = [_distinctive(answer, question) for answer in answers if len(answer.split()) > SENTENCE]
-    return any(parts and sum(part in said for part in parts) >= 0.75 * len(parts) for parts in sentences)
+    wanted = [_distinctive(answer, question) for answer in answers if len(answer.split()) > SENTENCE]
+    return any(parts and sum(part in said for part in parts) >= 0.75 * len(parts) for parts in wanted)
 
 
 def is_refusal(text: str) -> bool:
