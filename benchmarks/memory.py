@@ -38,10 +38,8 @@ FACTS, RETAIN = 8, 16
 class _Holding:
     """NPO's loss with the frozen model beside the trained one, asked anew in every step."""
 
-    def __init__(self, model: Any, tokenizer: Any, hparams: Any) -> None:
-        from easyedit_unlearn.evaluation.inference import pad_id
-
-        self.frozen, self.hparams, self.pad = copy.deepcopy(model).requires_grad_(False), hparams, pad_id(tokenizer)
+    def __init__(self, model: Any, hparams: Any) -> None:
+        self.frozen, self.hparams = copy.deepcopy(model).requires_grad_(False), hparams
 
     def __call__(self, model: Any, batch: Any) -> Any:
         import torch
@@ -91,7 +89,7 @@ def one(version: str, setting: str) -> dict[str, float]:
                 {"forget": encode(tokenizer, pairs[:FACTS]), "retain": encode(tokenizer, pairs[FACTS:])},
                 0,
             )
-            loss = _Holding(model, tokenizer, hparams)
+            loss = _Holding(model, hparams)
             with hparams.method._moving(model, hparams) as names:
                 train(model, data, loss, hparams, pad_id=pad_id(tokenizer), stage=no_progress, names=names)
     peak = cost.peak_memory_mb

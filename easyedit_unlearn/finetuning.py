@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.errors import ConfigError, OutputExistsError, UnlearnError
+from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.evaluation.evaluate import ask_all, knows
 from easyedit_unlearn.models import load_model, save_checkpoint
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
-from easyedit_unlearn.storage import new_directory, write_json
+from easyedit_unlearn.storage import check_output, write_json
 from easyedit_unlearn.tasks.splits import parse_source, pick
 from easyedit_unlearn.types import ForgetSample
 
@@ -120,20 +120,17 @@ def command(
     with Bars(Console(file=sys.stderr)) as bars:
         pair = load_model(model)
         made = _digest(pair, samples, settings, style)
-        if _holds(out, made, overwrite):
+        if _holds(out, made):
             print(f"{out}: already fine-tuned so; nothing to do")  # noqa: T201
             return
+        check_output(out, overwrite=overwrite)
         answered = finetune(pair, samples, settings, style=style, stage=bars.stage)
     share = f"{sum(answered)} of {len(answered)} questions"
     if sum(answered) < settings.until * len(answered):
         raise UnlearnError(f"the model answers only {share} now; raise --epochs or --learning-rate, or lower --until")
-    with new_directory(out) as filling:
-        save_checkpoint(*pair, filling / "model")
-        for file in (filling / "model").iterdir():
-            file.replace(filling / file.name)
-        (filling / "model").rmdir()
-        record = {"digest": made, "data": list(data), "answered": sum(answered), "of": len(answered)}
-        write_json(filling / RECORD, record | asdict(settings))
+    save_checkpoint(*pair, out)
+    record = {"digest": made, "data": list(data), "answered": sum(answered), "of": len(answered)}
+    write_json(out / RECORD, record | asdict(settings))  # last: without it the checkpoint is not taken for made
     print(f"{out}: answers {share}; a checkpoint for --model")  # noqa: T201
 
 
@@ -145,18 +142,10 @@ def _digest(pair: Pair, samples: Sequence[ForgetSample], settings: FinetuneSetti
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _holds(out: Path, digest: str, overwrite: bool) -> bool:
-    record = out / RECORD
-    found: Any = {}
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}
-    if isinstance(found, dict) and found.get("digest") == digest and (out / "config.json").is_file():
-        return True
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise OutputExistsError(f"{out} holds something else; choose another --out, or add --overwrite")
-    if out.is_file():
-        raise OutputExistsError(f"{out} is a file; name a directory")
-    return False
+def _holds(out: Path, digest: str) -> bool:
+    """Whether ``out`` was made by exactly this fine-tuning; a record that cannot be read says nothing."""
+    try:
+        found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("digest") == digest

@@ -78,16 +78,17 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def prepare_output(out: Path, *, overwrite: bool) -> None:
-    """Make ``out`` before anything costly runs.
+    """Make ``out`` before anything costly runs. Raises OutputExistsError as :func:`check_output`."""
+    check_output(out, overwrite=overwrite)
+    out.mkdir(parents=True, exist_ok=True)
 
-    Raises:
-        OutputExistsError: it is a file, or holds results and ``overwrite`` is not set. Nothing is deleted here.
-    """
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Raise OutputExistsError when ``out`` is a file, or holds results and ``overwrite`` is not set."""
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"--out {out} is a file; name a directory")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(f"{out} already holds results; choose another --out, or add --overwrite")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _umask() -> int:

@@ -129,10 +129,7 @@ class Baseline(Method):
             return
         with adapters(model, self._adapted(model, hparams), hparams.rank, hparams.lora_alpha) as found:
             yield frozenset(name for name, _ in model.named_parameters() if "lora_" in name)
-        change = found["found"].times(taken)
-        change.add_to(model)
-        earlier = hparams.history.get("lora")
-        hparams.history["lora"] = earlier.plus(change) if earlier else change
+        found["found"].times(taken).add_to(model, hparams.history)
 
     def _adapted(self, model: Any, hparams: Any) -> list[str]:
         from easyedit_unlearn.baselines.lora import linear_modules

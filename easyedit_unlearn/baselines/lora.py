@@ -29,10 +29,8 @@ class LowRank:
 
     factors: Mapping[str, tuple[Tensor, Tensor]]
 
-    def plus(self, later: LowRank | None) -> LowRank:
+    def plus(self, later: LowRank) -> LowRank:
         """Both changes, one after the other: their ranks add up."""
-        if later is None:
-            return self
         both = {**self.factors, **later.factors}
         for name in self.factors.keys() & later.factors.keys():
             (a, b), (c, d) = self.factors[name], later.factors[name]
@@ -42,12 +40,14 @@ class LowRank:
     def times(self, scale: float) -> LowRank:
         return LowRank({name: (a, scale * b) for name, (a, b) in self.factors.items()})
 
-    def add_to(self, model: nn.Module) -> None:
-        """Add it to the weights, in place."""
+    def add_to(self, model: nn.Module, history: dict[str, Any] | None = None) -> None:
+        """Add it to the weights, in place, and to what ``history["lora"]`` holds of a sequence's earlier changes."""
         with torch.no_grad():
             for name, (a, b) in self.factors.items():
                 weight = key_value_weight(module_named(model, name))
                 weight += (b @ a).to(weight)
+        if history is not None:
+            history["lora"] = history["lora"].plus(self) if "lora" in history else self
 
 
 def linear_modules(model: nn.Module, parameters: Iterable[str]) -> list[str]:

@@ -81,9 +81,7 @@ class LUNAR(Method):
         kept = still.T @ still + _kept(model, tokenizer, name, retain, hparams, stage)
         advance(1)
         change = LowRank({name: (redirection(moved.T, kept)[None].float(), direction[:, None].float())})
-        change.add_to(model)
-        earlier = hparams.history.get("lora")
-        hparams.history["lora"] = earlier.plus(change) if earlier else change
+        change.add_to(model, hparams.history)
         advance(1)
 
 
