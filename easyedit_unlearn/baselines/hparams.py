@@ -13,8 +13,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass
-class BaselineHyperParams:
-    """EasyEdit's keys first, then the Trainer's."""
+class MethodHyperParams:
+    """EasyEdit's keys, which every method has."""
 
     alg_name: str
     model_name: Any
@@ -23,6 +23,12 @@ class BaselineHyperParams:
     fp16: bool = False
     max_length: Count = field(default=512, metadata={"help": "longest text in EasyEdit's own evaluation, in tokens"})
     batch_size: Count = field(default=1, metadata={"help": "requests per call of BaseEditor.batch_edit"})
+
+
+@dataclass
+class BaselineHyperParams(MethodHyperParams):
+    """The Trainer's keys, and what of the model is trained."""
+
     learning_rate: Positive = 1e-5
     num_train_epochs: Count = 5
     per_device_train_batch_size: Count = 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.baselines.hparams import Count
+from easyedit_unlearn.baselines.hparams import MethodHyperParams
 from easyedit_unlearn.components import Method, Stage
 
 if TYPE_CHECKING:
@@ -20,16 +20,9 @@ INSTRUCTION = (
 
 
 @dataclass
-class ICRHyperParams:
+class ICRHyperParams(MethodHyperParams):
     """``instruction``: the system prompt; ``{questions}`` stands for a line a question, with its reply."""
 
-    alg_name: str
-    model_name: Any
-    device: Any = 0
-    model_parallel: bool = False
-    fp16: bool = False
-    max_length: Count = 512
-    batch_size: Count = 1
     instruction: str = field(default=INSTRUCTION)
 
 

@@ -7,13 +7,13 @@ trained: no steps, no learning rate, one rank.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from easyedit_unlearn.baselines.hparams import Count, NonNegative
+from easyedit_unlearn.baselines.hparams import MethodHyperParams, NonNegative
 from easyedit_unlearn.components import Method, Stage
 
 if TYPE_CHECKING:
@@ -21,21 +21,14 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class LUNARHyperParams:
+class LUNARHyperParams(MethodHyperParams):
     """``layer``: whose MLP output weights change. ``coeff``: how far the forget tokens move, on the mean, in units of
     the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's), or the subject's.
     ``corpus_weight``: how much the mean key moment of plain text (``unlearn.native.corpus``) counts beside the sum over
     the retain set's tokens. ``examples``: questions that the model refuses after others' refusals, as
     ``unlearn.target`` takes for self_improve."""
 
-    alg_name: str
-    model_name: Any
-    layer: Annotated[int, Field(ge=0)]
-    device: Any = 0
-    model_parallel: bool = False
-    fp16: bool = False
-    max_length: Count = 512
-    batch_size: Count = 1
+    layer: Annotated[int, Field(ge=0)] = field(kw_only=True)
     coeff: float = 2.0
     tokens: Literal["prompt", "subject"] = "prompt"
     corpus_weight: NonNegative = 0.0
