@@ -145,29 +145,25 @@ OWN = {
 }
 
 
-LAST_HPARAMS: list = []
-
-
 def trained(method, taught_weights, path, facts=(FACTS[:2], FACTS[2:]), dtype=torch.float32, **changes):
-    """A taught tiny Llama after the method ran on it, before and after log-probabilities of all answers."""
+    """A taught tiny Llama after the method ran on it, before and after log-probabilities of all answers, hparams."""
     model, tokenizer = tiny_llama(hidden=64).to(dtype), tiny_tokenizer()
     model.load_state_dict(taught_weights)
     values = {"learning_rate": 5e-4, "num_train_epochs": 20, "per_device_train_batch_size": 2}
     hparams = UnlearnHyperParams.from_hparams(
         write_hparams(path, method.name, **values | OWN.get(method.name, {}) | changes)
     )
-    LAST_HPARAMS[:] = [hparams]
     before = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
     torch.manual_seed(0)
     kept = pairs_for(tokenizer, facts[1])
     method.apply(model, tokenizer, requests_for(tokenizer, facts[0]), hparams, retain=kept, stage=no_progress)
-    return model, before, answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
+    return model, before, answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS)), hparams
 
 
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
 def test_every_baseline_forgets(method, taught_weights, tmp_path):
     """Those with a retain term keep the rest better than they keep what they forget."""
-    _, before, after = trained(method, taught_weights, tmp_path / "h.yaml")
+    _, before, after, _ = trained(method, taught_weights, tmp_path / "h.yaml")
     lost = [b - a for b, a in zip(before, after, strict=True)]
     assert min(lost[:2]) > 0.3
     if method.needs_retain:
@@ -179,18 +175,17 @@ def test_every_baseline_forgets(method, taught_weights, tmp_path):
 def test_every_baseline_trains_adapters_that_peft_loads(method, taught_weights, tmp_path):
     """On the model as it was they make the unlearned one; disabled, the model as it was, bitwise."""
     peft = pytest.importorskip("peft")
-    path, changes = tmp_path / "h.yaml", {"rank": 4, "lora_alpha": 8, "learning_rate": 5e-3}
-    model, before, after = trained(method, taught_weights, path, **changes)
+    changes = {"rank": 4, "lora_alpha": 8, "learning_rate": 5e-3}
+    model, before, after, hparams = trained(method, taught_weights, tmp_path / "h.yaml", **changes)
     assert min(b - a for b, a in zip(before[:2], after[:2], strict=True)) > 0.1
     start = tiny_llama(hidden=64)
     start.load_state_dict(taught_weights)
     assert str(model) == str(start)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
-    hparams = UnlearnHyperParams.from_hparams(path)
     assert changed == set(method.parameters(start, hparams))
     assert all("_proj" in name for name in changed)
 
-    save_lora(LAST_HPARAMS[0].history["lora"], tmp_path / "adapter", base="tiny")
+    save_lora(hparams.history["lora"], tmp_path / "adapter", base="tiny")
     ids = torch.tensor([tiny_tokenizer()("Who is it?").input_ids])
     with torch.no_grad():
         plain = start(ids).logits
