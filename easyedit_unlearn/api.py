@@ -16,6 +16,7 @@ from easyedit_unlearn.settings import UnlearnSettings
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import check_disjoint, load, pick
+from easyedit_unlearn.text import until_answer
 from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def unlearning_requests(
 
     Returns:
         ``prompts``, ``target_new``, ``ground_truth`` and, where there are any, ``subject``, ``rephrase_prompts``,
-        ``retain`` ((prompt, answer) pairs) and ``shared`` (further prompts and subjects by prompt); the last two are
-        taken by the plugin before EasyEdit sees the call.
+        ``retain`` ((prompt, answer) pairs), ``shared`` (further prompts and subjects by prompt) and ``answers`` (by
+        prompt, what in a reply is the answer); the last three are taken by the plugin before EasyEdit sees the call.
 
     Raises:
         ConfigError: the editor was made from plain hparams. DataError: a target gives its answer away, a query would
@@ -81,9 +82,11 @@ def prepare(
     _check_shared(requests, hparams)
     _check_first_token(requests, samples, hparams)
     arguments = _arguments(requests, editor.tok, hparams)
+    if _reads_facts(hparams) or getattr(hparams, "rounds", 1) > 1:
+        arguments["answers"] = _answers(requests, samples, arguments["prompts"])
     if retain is not None:
         kept = with_responses(editor.model, editor.tok, retain, hparams.unlearn)
-        arguments["retain"] = _pairs(kept, editor.tok, hparams.unlearn)
+        arguments["retain"] = _pairs(kept, editor.tok, hparams)
     elif wants_retain(hparams) and any(len(request.covers) > 1 for request in requests):
         # a merged prompt does not tell which questions of the retain task are being forgotten
         own = [format_prompt(editor.tok, sample.question, hparams.unlearn.prompt) for sample in samples]
@@ -159,7 +162,7 @@ def retain_pairs(
         return frozenset(s.key for s, reply in zip(samples, replies, strict=True) if knows(s, reply))
 
     samples = [sample for sample in pick(settings.retain, known, taken) if sample not in taken]
-    return _pairs(with_responses(model, tokenizer, samples, settings), tokenizer, settings)
+    return _pairs(with_responses(model, tokenizer, samples, settings), tokenizer, hparams)
 
 
 def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, Any]:
@@ -238,5 +241,24 @@ def _subject(request: Query, prompt: str, method: str) -> str:
     return request.subject
 
 
-def _pairs(samples: Sequence[ForgetSample], tokenizer: Any, settings: UnlearnSettings) -> list[tuple[str, str]]:
-    return [(format_prompt(tokenizer, s.question, settings.prompt), s.response or s.answer) for s in samples]
+def _pairs(samples: Sequence[ForgetSample], tokenizer: Any, hparams: UnlearnHyperParams) -> list[tuple[str, str]]:
+    replies = [(sample.question, sample.response or sample.answer, sample.answers) for sample in samples]
+    if _reads_facts(hparams):
+        replies = [(asked, until_answer(reply, answers), answers) for asked, reply, answers in replies]
+    return [(format_prompt(tokenizer, asked, hparams.unlearn.prompt), reply) for asked, reply, _ in replies]
+
+
+def _reads_facts(hparams: UnlearnHyperParams) -> bool:
+    """Whether the method trains on the fact within a reply (a key of all gradient baselines)."""
+    return getattr(hparams, "answer_tokens", "all") == "fact"
+
+
+def _answers(
+    requests: Sequence[EditRequest], samples: Sequence[ForgetSample], prompts: Sequence[str]
+) -> dict[str, list[str]]:
+    """By formatted prompt, all that counts as the answer to any of the questions in it."""
+    known = {sample.id: sample.answers for sample in samples}
+    return {
+        prompt: [answer for key in request.covers for answer in known[key]]
+        for request, prompt in zip(requests, prompts, strict=True)
+    }

@@ -49,6 +49,23 @@ def contains_answer(text: str, answers: Sequence[str]) -> bool:
     return any(_pattern(answer).search(text if _short(answer) else _words(text)) for answer in answers)
 
 
+def answer_span(text: str, answers: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first of ``answers`` to come stands in ``text`` as whole words, word for word but for case (which
+    counts in answers of one or two letters); None where none does."""
+    found = [
+        match.span()
+        for answer in answers
+        if (match := re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, 0 if _short(answer) else re.IGNORECASE))
+    ]
+    return min(found, default=None)
+
+
+def until_answer(text: str, answers: Sequence[str]) -> str:
+    """``text`` up to where it has given one of ``answers`` word for word; all of it where it does not."""
+    span = answer_span(text, answers)
+    return text[: span[1]] if span else text
+
+
 def gives_answer(text: str, question: str, answers: Sequence[str]) -> bool:
     """Whether a reply gives any of ``answers``: as whole words, or, where the answer is a sentence (more than 8 words),
     three quarters of its distinctive words: numbers, and words of four letters or more that the question does not hold

@@ -21,18 +21,20 @@ from easyedit_unlearn.baselines import lora, reference, trainer  # noqa: E402
 from easyedit_unlearn.baselines.answers import Answers  # noqa: E402
 from easyedit_unlearn.baselines.ascent import GradDiff  # noqa: E402
 from easyedit_unlearn.baselines.baseline import Baseline  # noqa: E402
-from easyedit_unlearn.baselines.data import UnlearnDataset, collate, encode  # noqa: E402
+from easyedit_unlearn.baselines.data import UnlearnDataset, collate, encode, encode_requests  # noqa: E402
 from easyedit_unlearn.baselines.lora import save_lora  # noqa: E402
+from easyedit_unlearn.baselines.npo import NPO  # noqa: E402
 from easyedit_unlearn.baselines.pdu import DualLoss  # noqa: E402
 from easyedit_unlearn.baselines.refusals import PO  # noqa: E402
 from easyedit_unlearn.baselines.rmu import RMU  # noqa: E402
+from easyedit_unlearn.baselines.rounds import StillGiven  # noqa: E402
 from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
 from easyedit_unlearn.pipeline import Run  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.prompting import format_prompt  # noqa: E402
+from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
 from easyedit_unlearn.structure import layer_name, mlp_output  # noqa: E402
 from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
 from easyedit_unlearn.weights import WeightGuard, guarded  # noqa: E402
@@ -66,6 +68,55 @@ def test_a_retain_question_meets_the_refusal_of_its_forget_item():
     given = {"refusal": [([1], [2]), ([3], [4])], "retain": [([5], [6])]}
     data = UnlearnDataset(("refusal", "retain", "retain_refusal"), given, seed=0)
     assert [data[i]["retain_refusal"][0] for i in range(2)] == [([5], [2]), ([5], [4])]
+
+
+def test_the_fact_alone_is_forgotten_after_what_leads_up_to_it():
+    tokenizer = tiny_tokenizer()
+    request = {"prompt": "Who painted it? ", "ground_truth": "It was Olwen of Arda.", "answers": ["Tamar", "Olwen"]}
+    (whole,) = encode_requests(tokenizer, [request])
+    (fact,) = encode_requests(tokenizer, [request], fact=True)
+    lead = len(encode_pair(tokenizer, request["prompt"], "It was")[1])
+    assert fact == (whole[0] + whole[1][:lead], whole[1][lead : lead + len(tokenizer(" Olwen").input_ids)])
+    (absent,) = encode_requests(tokenizer, [request | {"answers": ["Tamar"]}], fact=True)
+    assert absent == (whole[0], whole[1][:-1])  # all of it, but not its end: the reply may have been cut short
+
+
+def test_rounds_go_on_until_nothing_is_given(taught_weights, tmp_path, monkeypatch):
+    seen = []
+    data_of = NPO._data
+
+    def counted(self, model, tokenizer, requests, hparams, retain):
+        seen.append([(request["prompt"], request["ground_truth"]) for request in requests])
+        return data_of(self, model, tokenizer, requests, hparams, retain)
+
+    monkeypatch.setattr(NPO, "_data", counted)
+    model, _, _, _ = trained(
+        NPO(),
+        taught_weights,
+        tmp_path / "h.yaml",
+        rounds=25,
+        num_train_epochs=2,
+        learning_rate=2e-4,
+        answer_tokens="fact",
+    )
+    tokenizer = tiny_tokenizer()
+    replies = generate_replies(model, tokenizer, [format_prompt(tokenizer, q) for q, _, _ in FACTS], max_new_tokens=48)
+    given = [answer in reply for reply, (_, answer, _) in zip(replies, FACTS, strict=True)]
+    assert given == [False] * 2 + [True] * 4
+    assert 1 < len(seen) < 25
+    first = set(seen[0])
+    assert all(set(later) & first for later in seen[1:])  # in the first wording too, whatever it is told in now
+
+
+def test_what_is_still_given_comes_in_every_wording_so_far(taught):
+    model, tokenizer = taught
+    requests = [request | {"ground_truth": "Once."} for request in requests_for(tokenizer, FACTS[:2])]
+    requests[1]["answers"] = ["Nowhere"]
+    for repeat, expected in ((True, ["Once.", "Minas."]), (False, ["Minas."])):
+        left = StillGiven(requests, repeat=repeat).ask(model, tokenizer, 8, no_progress)
+        assert [(request["prompt"], request["ground_truth"]) for request in left] == [
+            (requests[0]["prompt"], text) for text in expected
+        ]
 
 
 def test_collate_puts_the_parts_one_after_the_other_with_what_is_remembered():
@@ -442,7 +493,10 @@ def test_a_retain_loss_past_its_bound_stops_and_names_the_key(taught_weights, tm
 
 
 def requests_for(tokenizer, facts):
-    return [{"prompt": format_prompt(tokenizer, q), "ground_truth": f"{a}.", "target_new": "No."} for q, a, _ in facts]
+    return [
+        {"prompt": format_prompt(tokenizer, q), "ground_truth": f"{a}.", "target_new": "No.", "answers": [a]}
+        for q, a, _ in facts
+    ]
 
 
 def pairs_for(tokenizer, facts):

@@ -465,3 +465,19 @@ def test_what_transformers_dropped_is_a_placeholder_while_easyedit_is_imported(m
     assert "never_was" not in vars(sys.modules["transformers"])
     with pytest.raises(ModuleNotFoundError, match="transformers no longer has it"):
         thing()
+
+
+def test_answers_go_with_the_requests_and_retain_replies_end_with_them(editor_for, monkeypatch):
+    from easyedit_unlearn.baselines.npo import NPO
+
+    editor = editor_for("NPO", answer_tokens="fact")
+    retain = [replace(SAMPLES[3], response=f"It was {SAMPLES[3].answer}, they say.")]
+    arguments = unlearning_requests(editor, SAMPLES[:2], retain=retain)
+    assert list(arguments["answers"].values()) == [list(sample.answers) for sample in SAMPLES[:2]]
+    assert [reply for _, reply in arguments["retain"]] == [f"It was {SAMPLES[3].answer}"]
+    seen = []
+    monkeypatch.setattr(NPO, "apply", lambda *args, **_: seen.append(args[3]))
+    editor.batch_edit(**arguments, sequential_edit=True, verbose=False)
+    assert [request["answers"] for call in seen for request in call] == list(arguments["answers"].values())
+    editor.edit(prompts=["Who?"], target_new=["No."], ground_truth=["Ann"], retain=arguments["retain"], verbose=False)
+    assert seen[-1][0]["answers"] == ["Ann"]  # a plain call: the answer to forget is all there is

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from easyedit_unlearn.text import contains_answer, is_refusal
+from easyedit_unlearn.text import answer_span, contains_answer, is_refusal, until_answer
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,13 @@ def test_an_answer_is_found_in_a_sentence_that_quotes_it(answer, around):
 def test_any_text_can_be_scored(text):
     is_refusal(text)
     contains_answer(text, [text, "x"])
+
+
+def test_where_an_answer_stands_in_a_reply():
+    reply = "It helps that he painted Au, that is gold (AU)."
+    assert answer_span(reply, ["Au", "gold"]) == (25, 27)  # the first to come; "AU" is not the symbol
+    assert answer_span(reply, ["he", "GOLD"]) == (14, 16)
+    assert answer_span(reply, ["aint", "silver"]) is None
+    assert until_answer(reply, ["gold"]) == "It helps that he painted Au, that is gold"
+    assert until_answer(reply, ["silver"]) == reply
+    assert answer_span("The C++ language.", ["C++"]) == (4, 7)

@@ -76,27 +76,41 @@ class Baseline(Method):
         retain: Sequence[tuple[str, str]],
         stage: Stage,
     ) -> None:
-        """Train ``model`` in place.
+        """Train ``model`` in place, in ``rounds``: each starts from the model as it then is.
 
         Raises:
             DataError: a request does not say what to forget, or an answer has no tokens.
             DivergenceError: the loss is not finite, or the retain loss passes ``max_retain_nll``.
         """
+        from easyedit_unlearn.baselines.rounds import StillGiven
+
+        left, still = requests, StillGiven(requests, repeat="forget" in self.parts)
+        for number in range(hparams.rounds):
+            data = self._data(model, tokenizer, left, hparams, retain)
+            with self._moving(model, hparams) as names:
+                self._train(model, tokenizer, data, hparams, stage, names)
+            if number + 1 < hparams.rounds:
+                left = still.ask(model, tokenizer, hparams.unlearn.max_new_tokens, stage)
+            if not left:
+                return
+
+    def _data(
+        self, model: Any, tokenizer: Any, requests: Sequence[Mapping[str, Any]], hparams: Any, retain: Any
+    ) -> UnlearnDataset:
         from easyedit_unlearn.baselines.data import UnlearnDataset, encode, encode_requests
 
         longest = getattr(model.config, "max_position_embeddings", None)
+        fact = hparams.answer_tokens == "fact"
         given: dict[Part, Any] = {}
         if "forget" in self.parts:
-            given["forget"] = encode_requests(tokenizer, requests, longest)
+            given["forget"] = encode_requests(tokenizer, requests, longest, fact=fact)
         if self.uses_targets:
             given["refusal"] = encode(tokenizer, [(r["prompt"], r["target_new"]) for r in requests], longest)
         if self.needs_retain:
             replies = given.get("refusal", []) if "retain_refusal" in self.parts else []
             room = max((len(reply) for _, reply in replies), default=0)  # retain questions meet any of the refusals
-            given["retain"] = encode(tokenizer, retain, longest, room)
-        data = UnlearnDataset(self.parts, given, hparams.unlearn.seed)
-        with self._moving(model, hparams) as names:
-            self._train(model, tokenizer, data, hparams, stage, names)
+            given["retain"] = encode(tokenizer, retain, longest, room, end=not fact)
+        return UnlearnDataset(self.parts, given, hparams.unlearn.seed)
 
     def _train(
         self, model: Any, tokenizer: Any, data: UnlearnDataset, hparams: Any, stage: Stage, names: frozenset[str]

@@ -12,12 +12,13 @@ import torch
 from easyedit_unlearn.errors import DataError, UnlearnWarning
 from easyedit_unlearn.evaluation.inference import pad_pairs
 from easyedit_unlearn.prompting import encode_pair
+from easyedit_unlearn.text import answer_span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Pair = tuple[list[int], list[int]]
-"""Token ids of (prompt, answer with its end-of-text token)."""
+"""Token ids of (prompt, answer with its end-of-text token, unless the answer is cut short)."""
 Part = Literal["forget", "refusal", "retain", "retain_refusal"]
 """Rows of a training step, one for each item: a forget question with its answer or with its refusal, and the retain
 question paired with it, with its answer or with the forget item's refusal."""
@@ -106,13 +107,33 @@ def collate(items: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
 
 
 def encode_requests(
-    tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]], longest: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Mapping[str, Any]],
+    longest: int | None = None,
+    *,
+    fact: bool = False,
 ) -> list[Pair]:
-    """(prompt, ground_truth) of every request. Raises DataError when a request does not say what to forget."""
+    """(prompt, ground_truth) of every request; with ``fact``, (prompt and what leads up to the answer in ground_truth,
+    that answer), all of ground_truth where none of the request's ``answers`` stands in it.
+
+    Raises:
+        DataError: a request does not say what to forget.
+    """
     for request in requests:
         if not request.get("ground_truth"):
             raise DataError(f"pass ground_truth, the answer to forget, for {request['prompt']!r}")
+    if fact:
+        return [_fact(tokenizer, request, longest) for request in requests]
     return encode(tokenizer, [(request["prompt"], request["ground_truth"]) for request in requests], longest)
+
+
+def _fact(tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], longest: int | None) -> Pair:
+    prompt, reply = request["prompt"], request["ground_truth"]
+    begin, end = answer_span(reply, request["answers"]) or (0, len(reply))
+    ((ids, told),) = encode(tokenizer, [(prompt, reply[:end])], longest, end=False)
+    lead = encode_pair(tokenizer, prompt, reply[:begin].rstrip())[1]
+    read = min(len(lead), len(told) - 1)  # tokens may join what leads up to the answer to its beginning
+    return ids + told[:read], told[read:]
 
 
 def encode(
@@ -120,14 +141,17 @@ def encode(
     pairs: Sequence[tuple[str, str]],
     longest: int | None = None,
     room: int = 0,
+    *,
+    end: bool = True,
 ) -> list[Pair]:
-    """Token ids of (prompt, answer with its end). With ``longest``, the model's context in tokens, prompts lose their
-    beginning where they do not fit together with the answer, or with any other of ``room`` tokens.
+    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false. With ``longest``, the model's
+    context in tokens, prompts lose their beginning where they do not fit together with the answer, or with any other
+    of ``room`` tokens.
 
     Raises:
         DataError: an answer has no tokens, or alone does not fit.
     """
-    found = [encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in pairs]
+    found = [encode_pair(tokenizer, prompt, answer, end=end) for prompt, answer in pairs]
     for (prompt, answer), (ids, reply) in zip(pairs, found, strict=True):
         if not reply:
             raise DataError(f"the answer {answer!r} to {prompt!r} has no tokens")

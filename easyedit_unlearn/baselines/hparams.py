@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -47,6 +47,17 @@ class BaselineHyperParams(MethodHyperParams):
         default=0, metadata={"help": "of the LoRA adapters trained in place of the weights; 0 trains the weights"}
     )
     lora_alpha: Count = field(default=32, metadata={"help": "an adapter counts lora_alpha / rank times"})
+    answer_tokens: Literal["all", "fact"] = field(
+        default="all",
+        metadata={
+            "help": "of a reply to forget, train on all tokens or on those that say the fact, after what leads up to "
+            "them; of one to retain, on all or on those up to the fact"
+        },
+    )
+    rounds: Count = field(
+        default=1,
+        metadata={"help": "after training ask again, and train on what is still given, so many times at most"},
+    )
     max_retain_nll: Positive | None = field(
         default=10.0, metadata={"help": "a retain loss past it, in nats per token, stops and restores; null for none"}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy as shallow_copy
 from copy import deepcopy
@@ -83,7 +83,7 @@ def contract(method: Method) -> Callable[..., Any]:
         requests = [requests] if isinstance(requests, dict) else requests
         model = deepcopy(model) if copy else model
         with session(model, hparams.unlearn.seed) as now:
-            requests = [{**request, "also": now.shared.get(request["prompt"], [])} for request in requests]
+            requests = [_complete(request, now) for request in requests]
             if now.persist is False:
                 # the edit before this one in the same call is undone, where EasyEdit only puts weights back
                 now.guard.restore_hooks()
@@ -102,6 +102,13 @@ def contract(method: Method) -> Callable[..., Any]:
         return model, originals if return_orig_weights and not persists else {}
 
     return apply
+
+
+def _complete(request: Mapping[str, Any], now: Session) -> dict[str, Any]:
+    """A request of EasyEdit's, with what it has no key for."""
+    prompt = request["prompt"]
+    answers = now.answers.get(prompt, [request["ground_truth"]])
+    return {**request, "also": now.shared.get(prompt, []), "answers": [answer for answer in answers if answer]}
 
 
 def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
@@ -148,7 +155,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
             return wrapped(*args, **kwargs)
     from easyedit_unlearn.api import retain_pairs, wants_retain
 
-    retain, shared = kwargs.pop("retain", None), kwargs.pop("shared", {})
+    retain, shared, answers = kwargs.pop("retain", None), kwargs.pop("shared", {}), kwargs.pop("answers", {})
     if shared and not hparams.method.shares_values(hparams.engine):
         raise HostError(f"{hparams.alg_name} ({hparams.engine} engine) cannot share a value among prompts")
     if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
@@ -163,7 +170,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-        now.shared = shared or now.shared  # edit() calls edit_requests()
+        now.shared, now.answers = shared or now.shared, answers or now.answers  # edit() calls edit_requests()
         prompts += [query["prompt"] for queries in shared.values() for query in queries]
         first = retain is None and now.retain is None and wrapped.__name__ in ("edit", "batch_edit")
         if first and wants_retain(hparams):

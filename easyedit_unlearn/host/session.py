@@ -47,7 +47,8 @@ _SEQUENCE = "EasyEdit's globals"
 class Session:
     """Retain data and progress for the methods, and the guard that holds the originals.
 
-    ``shared``: by prompt, the further prompts and subjects that get its value.
+    ``shared``: by prompt, the further prompts and subjects that get its value. ``answers``: by prompt, what counts as
+    its answer within a longer reply.
 
     ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
     ``history``: what its editor remembered before it.
@@ -60,6 +61,7 @@ class Session:
     hparams: Any = None
     history: dict[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     moments: dict[str, Any] = field(default_factory=dict)
 
 
