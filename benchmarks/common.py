@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from easyedit_unlearn import UnlearnHyperParams, api
-from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.errors import DivergenceError, UnlearnError
 from easyedit_unlearn.host.locate import find_host
 from easyedit_unlearn.hparams import resolve_path
 from easyedit_unlearn.models import load_model
@@ -38,15 +39,36 @@ def hparams_file(method: str, engine: str) -> str:
     return _FILES.get((method, engine), f"{method}/smollm2-135m")
 
 
-class Grid:
-    """The embedded model, and rows in a file: what is there already is not run again, what failed is."""
+@dataclass(frozen=True)
+class Setting:
+    """A model and its three sets; ``{size}`` in ``forget`` stands for how many facts."""
 
-    def __init__(self, task: str, out: Path, *, label: str = "SmolLM2-135M-Instruct") -> None:
-        self.task, self.out = task, out
+    forget: str
+    retain: str
+    holdout: str
+    model: str = "embedded"
+    label: str = "SmolLM2-135M-Instruct"
+    max_new_tokens: int = 48
+
+    @classmethod
+    def of_task(cls, task: str) -> Setting:
+        return cls(f"{task}:forget{{size}}", f"{task}:retain", f"{task}:holdout")
+
+    @property
+    def sources(self) -> tuple[str, str, str]:
+        return self.forget, self.retain, self.holdout
+
+
+class Grid:
+    """One model, and rows in a file: what is there already is not run again, what failed is."""
+
+    def __init__(self, setting: Setting, out: Path) -> None:
+        self.setting, self.out = setting, out
         rows = json.loads(out.read_text()) if out.is_file() else []
         self.rows: list[dict[str, Any]] = [row for row in rows if "error" not in row]
         self._bars, self._size = Bars(Console(stderr=True)), 0
-        self.run = Run(load_model("embedded"), label, stage=self._bars.stage)
+        model, length = load_model(setting.model), setting.max_new_tokens
+        self.run = Run(model, setting.label, max_new_tokens=length, stage=self._bars.stage)
 
     def __enter__(self) -> Grid:
         self._bars.__enter__()
@@ -58,8 +80,11 @@ class Grid:
     def select(self, size: int) -> None:
         if size != self._size:
             self._size, tasks = size, default_plugins().tasks
-            parts = (f"forget{size}", "retain", "holdout")
-            self.run.select(*(parse_source(f"{self.task}:{part}", tasks) for part in parts))
+            self.run.select(*(parse_source(text.format(size=size), tasks) for text in self.setting.sources))
+
+    def hparams(self, file: str, overrides: Mapping[str, Any]) -> UnlearnHyperParams:
+        length = {"unlearn.max_new_tokens": self.setting.max_new_tokens}
+        return UnlearnHyperParams.from_hparams(file, overrides={**length, **overrides})
 
     def holds(self, cell: str, count: int = 1) -> bool:
         """Whether all the rows of a cell are there; those of one that was interrupted are dropped."""
@@ -74,31 +99,31 @@ class Grid:
         print(shown(row), flush=True)
 
 
-def run_grid(task: str, cells: Sequence[Cell], out: Path) -> list[dict[str, Any]]:
-    """A row for every cell, on ``{task}:forget{size}``, all at once or one after the other as the hparams say."""
-    with Grid(task, out) as grid:
+def run_grid(setting: Setting, cells: Sequence[Cell], out: Path) -> list[dict[str, Any]]:
+    """A row for every cell, all at once or one after the other as the hparams say."""
+    with Grid(setting, out) as grid:
         for size, file, overrides in cells:
-            cell = named(task, size, file, overrides)
+            cell = named(setting, size, file, overrides)
             if not grid.holds(cell):
                 grid.select(size)
-                grid.add(one_run(grid.run, UnlearnHyperParams.from_hparams(file, overrides=overrides)) | {"cell": cell})
+                grid.add(one_run(grid.run, grid.hparams(file, overrides)) | {"cell": cell})
     return grid.rows
 
 
 def run_growing(
-    task: str, sizes: Sequence[int], setups: Iterable[tuple[str, Mapping[str, Any]]], out: Path
+    setting: Setting, sizes: Sequence[int], setups: Iterable[tuple[str, Mapping[str, Any]]], out: Path
 ) -> list[dict[str, Any]]:
     """For every (hparams file, overrides) a row after each of ``sizes`` facts of one sequence of edits.
 
     Setups that merge to the same edits (five facts in groups of ten) share their rows.
     """
-    with Grid(task, out) as grid:
+    with Grid(setting, out) as grid:
         for file, overrides in setups:
-            cell = named(task, max(sizes), file, dict(overrides) | {"sizes": list(sizes)})
+            cell = named(setting, max(sizes), file, dict(overrides) | {"sizes": list(sizes)})
             if grid.holds(cell, len(sizes)):
                 continue
             grid.select(max(sizes))
-            hparams = UnlearnHyperParams.from_hparams(file, overrides=overrides)
+            hparams = grid.hparams(file, overrides)
             edits = edits_digest(grid.run, hparams, sizes, file, overrides)
             twins = [row for row in grid.rows if row.get("edits") == edits][: len(sizes)]
             rows = [row | described(hparams, row["host"]) for row in twins] if len(twins) == len(sizes) else None
@@ -110,10 +135,11 @@ def run_growing(
     return grid.rows
 
 
-def named(task: str, size: int, file: str, overrides: Mapping[str, Any]) -> str:
+def named(setting: Setting | None, size: int, file: str, overrides: Mapping[str, Any]) -> str:
     """What decides a cell: its arguments, what the file says now, and which EasyEdit runs."""
     text = hashlib.sha256(resolve_path(file).read_bytes()).hexdigest()[:12]
-    return json.dumps([task, size, file, text, str(find_host()), overrides], sort_keys=True)
+    where = asdict(setting) if setting else None
+    return json.dumps([where, size, file, text, str(find_host()), overrides], sort_keys=True)
 
 
 def edits_digest(
@@ -125,15 +151,18 @@ def edits_digest(
     steps = [slice(start, stop) for start, stop in pairwise((0, *sizes))]
     requests = [api.build_requests(forget[step], targets[step], settings) for step in steps]
     others = {key: value for key, value in overrides.items() if key != "unlearn.merge"}
-    cell = named("", len(forget), file, others)
+    cell = named(None, len(forget), file, others)
     return hashlib.sha256(f"{cell}{requests}".encode()).hexdigest()
 
 
 def one_run(run: Run, hparams: UnlearnHyperParams) -> dict[str, Any]:
-    """The row, or for a run that failed what it was and why."""
+    """The row, or for a run that failed what it was and why; one that diverged is a row too."""
     try:
         with run.unlearned(hparams):
             return dict(run.results.rows[-1])
+    except DivergenceError as error:
+        run.stopped(hparams, error)
+        return dict(run.results.rows[-1])
     except UnlearnError as error:
         return failed(hparams, error) | {"n_forget": len(run.selection.forget)}
 
@@ -161,3 +190,19 @@ def count(group: str, metric: str) -> Callable[[Mapping[str, Any]], str]:
         return "-" if value is None or not n else f"{round(value * n)}/{n}"
 
     return text
+
+
+RATES = {
+    "given": count("forget", "answer_rate"),
+    "refused": count("forget", "refusal_rate"),
+    "rephrases given": count("rephrase", "answer_rate"),
+    "rephrases refused": count("rephrase", "refusal_rate"),
+    "retain kept": count("retain", "answer_rate"),
+    "holdout kept": count("holdout", "answer_rate"),
+    "refused retain": count("retain", "refusal_rate"),
+    "refused holdout": count("holdout", "refusal_rate"),
+}
+COST = {
+    "perplexity": lambda r: f"{r['ppl_after']:.1f}" if r.get("ppl_after") is not None else "-",
+    "seconds": lambda r: f"{r['seconds']:.0f}" if r.get("seconds") is not None else "-",
+}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common import hparams_file, run_grid
+from common import Setting, hparams_file, run_grid
 
 EDITORS = ("AlphaEdit", "WISE", "GRACE", "MEMIT", "ROME")
 
@@ -29,7 +29,7 @@ def main() -> None:
     changes |= {"unlearn.mode": options.mode} if options.mode != "auto" else {}
     files = [hparams_file(method, options.engine) for method in options.methods]
     cells = [(size, file, changes) for size in options.sizes for file in files]
-    run_grid(options.task, cells, options.out)
+    run_grid(Setting.of_task(options.task), cells, options.out)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import count, hparams_file, run_grid, run_growing, table
+from common import COST, RATES, Setting, hparams_file, run_grid, run_growing, table
 
 from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
 from easyedit_unlearn.storage import replace_file, write_text
@@ -32,20 +32,6 @@ MERGERS = (
     "shared_value:5",
     "shared_value:10",
 )
-RATES = {
-    "given": count("forget", "answer_rate"),
-    "refused": count("forget", "refusal_rate"),
-    "rephrases given": count("rephrase", "answer_rate"),
-    "rephrases refused": count("rephrase", "refusal_rate"),
-    "retain kept": count("retain", "answer_rate"),
-    "holdout kept": count("holdout", "answer_rate"),
-    "refused retain": count("retain", "refusal_rate"),
-    "refused holdout": count("holdout", "refusal_rate"),
-}
-COST = {
-    "perplexity": lambda r: f"{r['ppl_after']:.1f}" if r.get("ppl_after") is not None else "-",
-    "seconds": lambda r: f"{r['seconds']:.0f}",
-}
 ALIGNMENT = {
     "model's own": lambda r: _share(r, "written_by_model"),
     "name the subject": lambda r: _share(r, "specificity"),
@@ -67,7 +53,9 @@ def refusals(options: argparse.Namespace) -> None:
         for method in options.methods or ("AlphaEdit", "WISE", "PO", "GradDiff")
         for builder in (options.builders if method != "GradDiff" else options.builders[:1])  # it trains on none
     ]
-    rows = [r for r in run_grid(options.task, cells, options.out / "refusals.json") if "error" not in r]
+    rows = [
+        r for r in run_grid(Setting.of_task(options.task), cells, options.out / "refusals.json") if "error" not in r
+    ]
     columns = {"method": lambda r: r["method"], "target": lambda r: r["target"], **ALIGNMENT, **RATES, **COST}
     write_text(options.out / "refusals.md", table(rows, columns) + "\n![The same as bars](refusals.png)\n")
     replace_file(options.out / "refusals.png", refusal_chart(rows))
@@ -84,7 +72,8 @@ def merging(options: argparse.Namespace) -> None:
             merge = {"merger": merger} | ({"size": int(k)} if k else {}) | ({"grouping": grouping} if grouping else {})
             changes = {"unlearn.merge": merge, "unlearn.engine": options.engine, "unlearn.mode": "sequential"}
             setups.append((hparams_file(method, options.engine), changes))
-        run_growing(options.task, sizes, setups, options.out / f"merging-{options.engine}-{method}.json")
+        out = options.out / f"merging-{options.engine}-{method}.json"
+        run_growing(Setting.of_task(options.task), sizes, setups, out)
     found = sorted(options.out.glob("merging-*.json"))
     rows = [row for path in found for row in json.loads(path.read_text()) if "error" not in row]
     order = [merger.replace(":", " ") for merger in MERGERS]
