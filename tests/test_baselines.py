@@ -27,7 +27,7 @@ from easyedit_unlearn.baselines.npo import NPO  # noqa: E402
 from easyedit_unlearn.baselines.pdu import DualLoss  # noqa: E402
 from easyedit_unlearn.baselines.refusals import PO  # noqa: E402
 from easyedit_unlearn.baselines.rmu import RMU  # noqa: E402
-from easyedit_unlearn.baselines.rounds import StillGiven  # noqa: E402
+from easyedit_unlearn.baselines.rounds import still_given  # noqa: E402
 from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
@@ -104,19 +104,13 @@ def test_rounds_go_on_until_nothing_is_given(taught_weights, tmp_path, monkeypat
     given = [answer in reply for reply, (_, answer, _) in zip(replies, FACTS, strict=True)]
     assert given == [False] * 2 + [True] * 4
     assert 1 < len(seen) < 25
-    first = set(seen[0])
-    assert all(set(later) & first for later in seen[1:])  # in the first wording too, whatever it is told in now
 
 
-def test_what_is_still_given_comes_in_every_wording_so_far(taught):
+def test_what_is_still_given_comes_in_the_words_it_is_given_in(taught):
     model, tokenizer = taught
     requests = [request | {"ground_truth": "Once."} for request in requests_for(tokenizer, FACTS[:2])]
     requests[1]["answers"] = ["Nowhere"]
-    for repeat, expected in ((True, ["Once.", "Minas."]), (False, ["Minas."])):
-        left = StillGiven(requests, repeat=repeat).ask(model, tokenizer, 8, no_progress)
-        assert [(request["prompt"], request["ground_truth"]) for request in left] == [
-            (requests[0]["prompt"], text) for text in expected
-        ]
+    assert still_given(model, tokenizer, requests, 8, no_progress) == [requests[0] | {"ground_truth": "Minas."}]
 
 
 def test_collate_puts_the_parts_one_after_the_other_with_what_is_remembered():

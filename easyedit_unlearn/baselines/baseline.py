@@ -82,15 +82,15 @@ class Baseline(Method):
             DataError: a request does not say what to forget, or an answer has no tokens.
             DivergenceError: the loss is not finite, or the retain loss passes ``max_retain_nll``.
         """
-        from easyedit_unlearn.baselines.rounds import StillGiven
+        from easyedit_unlearn.baselines.rounds import still_given
 
-        left, still = requests, StillGiven(requests, repeat="forget" in self.parts)
+        left = requests
         for number in range(hparams.rounds):
             data = self._data(model, tokenizer, left, hparams, retain)
             with self._moving(model, hparams) as names:
                 self._train(model, tokenizer, data, hparams, stage, names)
             if number + 1 < hparams.rounds:
-                left = still.ask(model, tokenizer, hparams.unlearn.max_new_tokens, stage)
+                left = still_given(model, tokenizer, requests, hparams.unlearn.max_new_tokens, stage)
             if not left:
                 return
 
