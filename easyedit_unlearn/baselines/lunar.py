@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 class LUNARHyperParams(MethodHyperParams):
     """``layer``: whose MLP output weights change. ``coeff``: how far the forget tokens move, on the mean, in units of
     the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's), or the subject's.
-    ``corpus_weight``: how much the mean key moment of plain text (``unlearn.native.corpus``) counts beside the sum over
-    the retain set's tokens. ``examples``: questions that the model refuses after others' refusals, as
+    ``retain_weight``: how much a retain token counts against one that moves. ``corpus_weight``: how much the mean key
+    moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens. ``examples``: questions that the model refuses after others' refusals, as
     ``unlearn.target`` takes for self_improve."""
 
     layer: Annotated[int, Field(ge=0)] = field(kw_only=True)
     coeff: float = 2.0
     tokens: Literal["prompt", "subject"] = "prompt"
+    retain_weight: NonNegative = 1.0
     corpus_weight: NonNegative = 0.0
     examples: Path | None = None
 
@@ -148,7 +149,7 @@ def _shared_start(texts: Sequence[Sequence[int]]) -> int:
 
 
 def _kept(model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any, stage: Stage) -> Tensor:
-    """Sum of k k^T over the retain set's tokens, answers included, and the corpus's share: (d_key, d_key)."""
+    """Sum of k k^T over the retain set's tokens, answers included, and the corpus's, each weighed: (d_key, d_key)."""
     from easyedit_unlearn.editors.corpus import corpus_of
     from easyedit_unlearn.editors.inputs import inputs_of
     from easyedit_unlearn.editors.statistics import cached_key_moments
@@ -157,7 +158,7 @@ def _kept(model: Any, tokenizer: Any, name: str, retain: Any, hparams: Any, stag
 
     pairs = (encode_pair(tokenizer, prompt, answer, end=True) for prompt, answer in retain)
     keys = inputs_of(model, name, [prompt + answer for prompt, answer in pairs], pad_id(tokenizer)).double()
-    moment: Tensor = keys.T @ keys
+    moment: Tensor = hparams.retain_weight * (keys.T @ keys)
     if hparams.corpus_weight:
         corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, retain)
         known = hparams.history.setdefault("moments", {})  # a sequence keeps those before its first edit
