@@ -30,6 +30,7 @@ from easyedit_unlearn.baselines.rmu import RMU  # noqa: E402
 from easyedit_unlearn.baselines.rounds import still_given  # noqa: E402
 from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
+from easyedit_unlearn.editors.modules import hidden_of  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
 from easyedit_unlearn.pipeline import Run  # noqa: E402
@@ -307,6 +308,27 @@ def test_lunar_changes_one_matrix_by_one_rank_and_the_forget_set_alone(taught_we
     assert {n for n, v in model.state_dict().items() if not torch.equal(v, taught_weights[n])} == {name}
     (a, b) = hparams.history["lora"].factors[name.removesuffix(".weight")]
     assert torch.allclose(b @ a, change, atol=1e-5)
+
+
+def test_lunar_moves_retain_keys_less_the_more_they_weigh(taught_weights, tmp_path):
+    tokenizer, kept = tiny_tokenizer(), pairs_for(tiny_tokenizer(), FACTS[2:])
+    ids = torch.tensor([tokenizer(kept[0][0]).input_ids])
+    moved = []
+    for weight in (0.0, 0.1, 10.0):
+        model = tiny_llama(hidden=64)
+        model.load_state_dict(taught_weights)
+        layer = model.model.layers[1]
+        values = {"layer": 1, "coeff": 8, "retain_weight": weight}
+        hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
+        outputs = []
+        handle = layer.register_forward_hook(lambda _m, _i, output, outputs=outputs: outputs.append(hidden_of(output)))
+        model(ids)
+        requests = requests_for(tokenizer, FACTS[:2])
+        hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+        model(ids)
+        handle.remove()
+        moved.append((outputs[-1] - outputs[0]).norm().item())
+    assert moved[0] > moved[1] > moved[2]
 
 
 def test_lunar_names_what_it_lacks(taught, tmp_path, monkeypatch):

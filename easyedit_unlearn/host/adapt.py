@@ -107,7 +107,7 @@ def contract(method: Method) -> Callable[..., Any]:
 def _complete(request: Mapping[str, Any], now: Session) -> dict[str, Any]:
     """A request of EasyEdit's, with what it has no key for."""
     prompt = request["prompt"]
-    answers = now.answers.get(prompt, [request["ground_truth"]])
+    answers = now.answers.get(prompt, [request.get("ground_truth")])
     return {**request, "also": now.shared.get(prompt, []), "answers": [answer for answer in answers if answer]}
 
 
