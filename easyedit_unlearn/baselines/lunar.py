@@ -25,8 +25,9 @@ class LUNARHyperParams(MethodHyperParams):
     """``layer``: whose MLP output weights change. ``coeff``: how far the forget tokens move, on the mean, in units of
     the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's), or the subject's.
     ``retain_weight``: how much a retain token counts against one that moves. ``corpus_weight``: how much the mean key
-    moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens. ``examples``: questions that the model refuses after others' refusals, as
-    ``unlearn.target`` takes for self_improve."""
+    moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens.
+    ``examples``: questions that the model refuses after others' refusals, as ``unlearn.target`` takes for
+    self_improve."""
 
     layer: Annotated[int, Field(ge=0)] = field(kw_only=True)
     coeff: float = 2.0
