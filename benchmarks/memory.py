@@ -20,17 +20,15 @@ from typing import Any
 from easyedit_unlearn import UnlearnHyperParams
 from easyedit_unlearn.storage import write_json
 
+_ITEM_BY_ITEM = {"gradient_checkpointing": True, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}
+_FIVE = {"layers": [5, 6, 7, 8, 9], "target_modules": ["down_proj"]}
 SETTINGS = {
     "all weights": {},
     "LoRA": {"rank": 8},
     "LoRA, checkpointing": {"rank": 8, "gradient_checkpointing": True},
-    "LoRA, checkpointing, item by item": {
-        "rank": 8,
-        "gradient_checkpointing": True,
-        "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": 4,
-    },
-    "five layers' MLP outputs": {"layers": [5, 6, 7, 8, 9], "target_modules": ["down_proj"]},
+    "LoRA, checkpointing, item by item": {"rank": 8, **_ITEM_BY_ITEM},
+    "five layers' MLP outputs": _FIVE,
+    "five layers' MLP outputs, checkpointing, item by item": {**_FIVE, **_ITEM_BY_ITEM},
 }
 FACTS, RETAIN = 8, 16
 
