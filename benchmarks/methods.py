@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 
 from common import COST, RATES, Setting, hparams_file, named, run_grid, table
+from editors import EDITORS
 
 from easyedit_unlearn.storage import write_text
 
-EDITORS = ("WISE", "GRACE", "AlphaEdit", "MEMIT", "ROME")
 BASELINES = ("LUNAR", "PO", "DPO", "NPO", "SimNPO", "IDK+AP", "UNDIAL", "WGA", "SatImp", "CEU", "PDU", "RMU", "KL",
              "GradDiff", "GA", "TaskVector", "ICR")  # fmt: skip
 COLUMNS = {
