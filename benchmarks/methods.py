@@ -17,9 +17,12 @@ from common import COST, RATES, Setting, hparams_file, named, run_grid, table
 from editors import EDITORS
 
 from easyedit_unlearn.storage import write_text
+from easyedit_unlearn.tasks.tofu import AUTHOR
 
 BASELINES = ("LUNAR", "PO", "DPO", "NPO", "SimNPO", "IDK+AP", "UNDIAL", "WGA", "SatImp", "CEU", "PDU", "RMU", "KL",
              "GradDiff", "GA", "TaskVector", "ICR")  # fmt: skip
+ONE_VALUE = {"merger": "shared_value", "size": AUTHOR, "grouping": "subject"}
+"""TOFU's questions about an author have all but one key, which can have but one value."""
 COLUMNS = {
     "": lambda r: r["label"],
     **RATES,
@@ -41,7 +44,12 @@ def main() -> None:
             "tofu:first{size}", "tofu,subset=retain90:first20", "factual:holdout", str(options.taught),
             "SmolLM2-135M-Instruct, taught", 96,
         )  # fmt: skip
-    cells = [(options.size, hparams_file(method, "native"), {"unlearn.engine": "native"}) for method in options.methods]
+    merges = [{}, {"unlearn.merge": ONE_VALUE}] if options.taught else [{}]
+    cells = [
+        (options.size, hparams_file(method, "native"), {"unlearn.engine": "native"} | merge)
+        for method in options.methods
+        for merge in (merges if method in EDITORS else [{}])
+    ]
     every = run_grid(setting, cells, options.out.with_suffix(".json"))
     found = {row["cell"]: row for row in every}
     rows = [found[cell] for cell in (named(setting, *cell) for cell in cells) if "error" not in found[cell]]

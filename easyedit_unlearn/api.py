@@ -172,14 +172,10 @@ def _arguments(requests: Sequence[EditRequest], tokenizer: Any, hparams: Unlearn
         "target_new": [_target_text(request.target, tokenizer, hparams) for request in requests],
         "ground_truth": [request.ground_truth for request in requests],
     }
-    if hparams.method.needs_subject:
+    named = hparams.engine == "native" and any(request.subject for request in requests)
+    if hparams.method.needs_subject or named:
         arguments["subject"] = [
-            _subject(request.queries[0], prompt, hparams.alg_name)
-            for request, prompt in zip(requests, arguments["prompts"], strict=True)
-        ]
-    elif hparams.engine == "native" and any(request.subject for request in requests):
-        arguments["subject"] = [  # optional here: "" for none, or none that can be told from the rest of the prompt
-            request.subject if request.subject and prompt.count(request.subject) == 1 else ""
+            _subject(request.queries[0], prompt, hparams)
             for request, prompt in zip(requests, arguments["prompts"], strict=True)
         ]
     if any(request.also for request in requests):
@@ -198,7 +194,7 @@ def _check_shared(requests: Sequence[EditRequest], hparams: UnlearnHyperParams) 
     if any(request.also for request in requests) and not hparams.method.shares_values(hparams.engine):
         raise ConfigError(
             f"{hparams.alg_name} ({hparams.engine} engine) edits one prompt at a time; queries share a value in our "
-            "own ROME, MEMIT and AlphaEdit (unlearn: {engine: native}). Choose those, or the merger concat",
+            "own editors (unlearn: {engine: native}). Choose those, or the merger concat",
             key="unlearn.merge.merger",
             value=hparams.unlearn.merger.name,
         )
@@ -219,7 +215,7 @@ def _check_first_token(
 
 def _shared(query: Query, tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, str]:
     prompt = format_prompt(tokenizer, query.prompt, hparams.unlearn.prompt)
-    return {"prompt": prompt, "subject": _subject(query, prompt, hparams.alg_name)}
+    return {"prompt": prompt, "subject": _subject(query, prompt, hparams)}
 
 
 def _target_text(text: str, tokenizer: Any, hparams: UnlearnHyperParams) -> str:
@@ -227,8 +223,14 @@ def _target_text(text: str, tokenizer: Any, hparams: UnlearnHyperParams) -> str:
     return text or ("" if hparams.engine == "native" else str(tokenizer.eos_token))
 
 
-def _subject(request: Query, prompt: str, method: str) -> str:
-    """EasyEdit replaces the subject by ``{}`` and calls ``str.format``: it must stand there once, without braces."""
+def _subject(request: Query, prompt: str, hparams: UnlearnHyperParams) -> str:
+    """EasyEdit replaces the subject by ``{}`` and calls ``str.format``: it must stand there once, without braces.
+
+    Where a method can do without it: "" for none, or for none that can be told from the rest of the prompt.
+    """
+    method = hparams.alg_name
+    if not hparams.method.needs_subject:
+        return request.subject if request.subject and prompt.count(request.subject) == 1 else ""
     if request.subject is None:
         raise DataError(f"{method} edits at the subject's tokens; give {request.prompt!r} a 'subject'")
     if prompt.count(request.subject) != 1:

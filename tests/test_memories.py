@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytestmark = pytest.mark.host
@@ -35,6 +37,7 @@ from easyedit_unlearn.editors.wise import (  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, UnlearnError  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
 from easyedit_unlearn.host.running import make_editor  # noqa: E402
+from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import format_prompt  # noqa: E402
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
@@ -249,6 +252,32 @@ def test_a_batch_and_a_sequence_keep_every_edit(alg_name, how, editor_for, taugh
     after = [leaning(model, tokenizer, sample) for sample in SAMPLES[:2]]
     assert all(now > then + 0.1 for now, then in zip(after, before, strict=True))
     assert list(attached(model)) == [LAYER]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(OWN))
+def test_queries_that_share_a_value_change_their_outputs_alike(alg_name, editor_for, taught):
+    """Whether or not their questions name a subject, which these methods can do without."""
+    model, tokenizer = taught
+    samples = [SAMPLES[0], replace(SAMPLES[1], subject=None), SAMPLES[2]]
+    before = [leaning(model, tokenizer, sample) for sample in samples]
+    alone = unlearned_outputs(model, editor_for(alg_name), samples)
+    detach(model)
+    editor = editor_for(alg_name)
+    merger = default_plugins().query_mergers.get("shared_value")
+    editor.hparams.unlearn = replace(editor.hparams.unlearn, merger=merger, merger_options=merger.Options(size=3))
+    assert len(unlearning_requests(editor, samples)["prompts"]) == 1
+    together = unlearned_outputs(model, editor, samples)
+    after = [leaning(model, tokenizer, sample) for sample in samples]
+    assert all(now > then + 0.1 for now, then in zip(after, before, strict=True))
+    assert torch.linalg.matrix_rank(alone, rtol=1e-2) > 1 == torch.linalg.matrix_rank(together, rtol=1e-2)
+
+
+def unlearned_outputs(model, editor, samples):
+    """By how much the memory was to change the layer's output for each question, (d_value, questions)."""
+    editor.hparams.batch_size = len(samples)
+    editor.batch_edit(**unlearning_requests(editor, samples, retain=SAMPLES[4:]), verbose=False, sequential_edit=True)
+    return attached(model)[LAYER].basis.changes
 
 
 @pytest.mark.filterwarnings("default")

@@ -17,6 +17,7 @@ from easyedit_unlearn.components import Stage
 from easyedit_unlearn.editors.adapters import Adapter, Codebook, SideMemory, attach, attached, detach
 from easyedit_unlearn.editors.grace import deferral_radii
 from easyedit_unlearn.editors.inputs import corpus_inputs, outside_inputs, passing
+from easyedit_unlearn.editors.keys import one_context_where_shared, spread
 from easyedit_unlearn.editors.lookup import Lookup, lookups
 from easyedit_unlearn.editors.modules import key_value_weight, module_named
 from easyedit_unlearn.editors.paths import decoder_layers, edited_layer
@@ -68,11 +69,11 @@ class NativeMemory:
         if standing is not None and standing.method != hparams.alg_name:
             raise UnlearnError(f"{standing.method} acts beside {name} already; choose another layer, or detach(model)")
         detach(model, name)  # values are sought on the bare layer; put back by the caller's guard if this fails
-        edits = [self._lookups(tokenizer, request, hparams) for request in requests]
-        found = self._find(
-            model, name, edits, [str(r["target_new"]) for r in requests], hparams, pad_id(tokenizer), stage
-        )
-        outside = outside_inputs(model, tokenizer, name, requests, edits, retain)
+        queries, owners = spread(requests)
+        edits = [self._lookups(tokenizer, query, hparams) for query in queries]
+        targets = [str(query["target_new"]) for query in queries]
+        found = self._find(model, name, edits, owners, targets, hparams, pad_id(tokenizer), stage)
+        outside = outside_inputs(model, tokenizer, name, queries, edits, retain)
         attach(model, name, self.remember(model, tokenizer, found, outside, standing, hparams, stage))
 
     def remember(
@@ -91,11 +92,13 @@ class NativeMemory:
         return lookups(tokenizer, request, token, native.contexts)
 
     def _find(
-        self, model: Any, name: str, edits: list[list[Lookup]], targets: list[str], hparams: Any, pad: int, stage: Stage
-    ) -> _Found:
+        self, model: Any, name: str, edits: list[list[Lookup]], owners: list[int], targets: list[str], hparams: Any,
+        pad: int, stage: Stage,
+    ) -> _Found:  # fmt: skip
         layers = decoder_layers(name)
         settings = self._value_settings(hparams)
-        values = optimise_values(model, layers, edits, settings, pad_id=pad, stage=stage)
+        sought = one_context_where_shared(edits, owners)
+        values = optimise_values(model, layers, sought, settings, pad_id=pad, stage=stage, owners=owners)
         owner = [number for number, contexts in enumerate(edits) for _ in contexts]
         flat = [lookup for contexts in edits for lookup in contexts]
         rows, places = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])

@@ -83,8 +83,8 @@ class Editor(Method):
         return self.batchable or (engine == "native" and not self._about.weights)
 
     def shares_values(self, engine: Engine) -> bool:
-        """Our own that solve for keys: ROME, MEMIT, AlphaEdit."""
-        return engine == "native" and self._about.native is not None and self._about.weights
+        """Our own, which find a value and then where to put it."""
+        return engine == "native" and self._about.native is not None
 
     def hparams_class(self) -> type[Any]:
         return self._native()[1]

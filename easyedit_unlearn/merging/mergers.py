@@ -61,7 +61,7 @@ class BySubject(QueryMerger):
 
 class SharedValue(QueryMerger):
     name = "shared_value"
-    summary = "Up to `size` questions share one change of value, each at its own key; our own ROME, MEMIT, AlphaEdit."
+    summary = "Up to `size` questions share one change of value, each at its own key; our own editors."
     Options = GroupOptions
 
     def merge(self, samples: Samples, targets: Targets, options: GroupOptions) -> Sequence[EditRequest]:
