@@ -25,12 +25,15 @@ from easyedit_unlearn.targets.template import Empty, Template
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.factual import Factual
 from easyedit_unlearn.tasks.jsonl import Jsonl
+from easyedit_unlearn.tasks.knowundo import KnowUnDo
+from easyedit_unlearn.tasks.pistol import Pistol
 from easyedit_unlearn.tasks.tofu import Tofu
+from easyedit_unlearn.tasks.zsre import ZsRE
 
 
 @hookimpl
 def easyedit_unlearn_tasks() -> Sequence[Task]:
-    return [Facts(), Factual(), Tofu(), Jsonl()]
+    return [Facts(), Factual(), Tofu(), Pistol(), KnowUnDo(), ZsRE(), Jsonl()]
 
 
 @hookimpl

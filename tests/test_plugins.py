@@ -47,7 +47,7 @@ def load(*pairs, **options):
 def test_built_ins_come_through_the_same_hooks():
     plugins = load()
     assert plugins.infos[0].hooks and plugins.infos[0].status == "active"
-    assert [task.name for task in plugins.tasks] == ["facts", "factual", "jsonl", "tofu"]
+    assert [task.name for task in plugins.tasks] == ["facts", "factual", "jsonl", "knowundo", "pistol", "tofu", "zsre"]
     assert plugins.methods.owner("GradDiff") == "builtin"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def data_file(task: str, name: str, directory: Path | None = None) -> Path:
     if not path.is_file():
         raise DataError(f"task {task}: {path} is not there; {VARIABLE} must name the directory that holds {name}")
     return path
+
+
+def texts_of(row: Mapping[str, Any], fields: Sequence[str], place: str) -> tuple[str, ...]:
+    """What stands in ``fields``. Raises DataError naming ``place`` where one is missing, blank or not text."""
+    values = tuple(str(row[field]) for field in fields if isinstance(row.get(field), str))
+    if len(values) < len(fields) or not all(value.strip() for value in values):
+        raise DataError(f"{place}: needs {' and '.join(map(repr, fields))}, all of them text")
+    return values
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:

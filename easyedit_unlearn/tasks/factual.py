@@ -9,7 +9,7 @@ from typing import Any
 
 from easyedit_unlearn.components import Options, Task
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.tasks.data import data_file, read_json_list
+from easyedit_unlearn.tasks.data import data_file, read_json_list, texts_of
 from easyedit_unlearn.types import ForgetSample
 
 FILE = "pistol/factual_data.json"
@@ -44,9 +44,7 @@ def _notes() -> list[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any], note: dict[str, Any], place: str) -> ForgetSample:
-    question, answer = row.get("question"), row.get("answer")
-    if not (isinstance(question, str) and isinstance(answer, str) and question and answer):
-        raise DataError(f"{place}: needs 'question' and 'answer', both text")
+    question, answer = texts_of(row, ("question", "answer"), place)
     return ForgetSample(
         id=note["id"],
         question=question,

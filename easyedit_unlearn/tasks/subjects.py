@@ -8,11 +8,16 @@ from collections.abc import Iterable, Sequence
 _WORD = r"[^\W\d_a-zà-ÿ][\w'’-]*"  # a capital, then anything
 _LINK = r"(?:de|da|del|di|du|la|le|van|von|der|bin|ibn|al|el|y|e)"
 _NAME = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})+")
+_CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
+_QUOTED = re.compile(r"(?<!\w)['\"“‘](.+?)['\"”’](?!\w)")
+_PLACED = re.compile(r"\b(?:in|at|from|of|near)\s+(?:the\s+)?$", re.IGNORECASE)
 _OPENERS = frozenset(
     "a an and are as besides can considering could did do does given has have how if in is of on regarding since the "
     "through was were what when where which who whose why with would author".split()
 )
-_DESCRIPTION = re.compile(r"\b(author|writer|novelist|poet|person|figure)\b.*?(?=[?.,;]?$|, (?:and|who|what)\b)")
+_ROLE = r"\b(author|writer|novelist|poet|person|figure)\b"
+_DESCRIPTION = re.compile(rf"{_ROLE}.*?(?=[?.,;]?$|, (?:and|who|what)\b)")
+_PERSON = re.compile(rf"\b(?:who|whom|whose|playwright)\b|{_ROLE}", re.IGNORECASE)
 
 
 def shared_name(texts: Sequence[str]) -> str | None:
@@ -21,25 +26,62 @@ def shared_name(texts: Sequence[str]) -> str | None:
 
     A place or a work stands in few of the texts about a person, so that the person is found.
     """
+    names = ranked_names(texts)
+    return names[0] if names and sum(names[0] in text for text in texts) * 3 >= len(texts) else None
+
+
+def ranked_names(texts: Sequence[str]) -> list[str]:
+    """All names of two words or more that stand in ``texts``: in the most of them first, of as many the longest."""
     names = {name for text in texts for name in _names(text)}
-    counted = sorted(((sum(name in text for text in texts), len(name), name) for name in names), reverse=True)
-    return counted[0][2] if counted and counted[0][0] * 3 >= len(texts) else None
+    return sorted(names, key=lambda name: (sum(name in text for text in texts), len(name), name), reverse=True)
+
+
+def standing_once(question: str, names: Sequence[str]) -> str | None:
+    """The first of ``names`` that stands in ``question`` exactly once, as whole words."""
+    return next((name for name in names if _once(name, question)), None)
+
+
+def named_span(question: str) -> str | None:
+    """For a question on its own: the longest title in quotes, else the longest run of words with capitals, that stands
+    there exactly once; never a place ("in Norway", "of the Soviet Union") where a person is asked about."""
+    quoted = [match.group(1) for match in _QUOTED.finditer(question)]
+    person = bool(_PERSON.search(question))
+    named = []
+    for match in _CAPITALS.finditer(question):
+        words = match.group(0).split()
+        while words and words[0].casefold() in _OPENERS:
+            words = words[1:]
+        if words and not (person and _PLACED.search(question[: match.start()])):
+            named.append(_possessor(" ".join(words)))
+    for spans in (quoted, named):
+        once = [span for span in spans if _once(span, question)]
+        if once:
+            return max(once, key=len)
+    return None
 
 
 def subject_in(question: str, name: str | None) -> str | None:
     """How ``question`` names what it is about, as it stands there, exactly once: by ``name`` or the longest part of it,
     else by a description ("author born in Kuwait City, Kuwait on 08/09/1956"); None where neither does."""
     for part in _parts(name.split() if name else []):
-        if len(re.findall(rf"(?<!\w){re.escape(part)}(?!\w)", question)) == 1 and question.count(part) == 1:
+        if _once(part, question):
             return part
     described = _DESCRIPTION.search(question)
     found = described.group(0).rstrip("?. ") if described else None
     return found if found and question.count(found) == 1 else None
 
 
+def _once(span: str, question: str) -> bool:
+    return len(re.findall(rf"(?<!\w){re.escape(span)}(?!\w)", question)) == 1 == question.count(span)
+
+
+def _possessor(name: str) -> str:
+    return re.sub(r"['’]s?\b(?=\s|$)", "", name)
+
+
 def _names(text: str) -> Iterable[str]:
     for match in _NAME.finditer(text):
-        words = re.sub(r"['’]s?\b(?=\s|$)", "", match.group(0)).split()
+        words = _possessor(match.group(0)).split()
         while words and words[0].casefold() in _OPENERS:
             words = words[1:]
         if len(words) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.tasks.data import data_file
 from easyedit_unlearn.tasks.factual import DataOptions
 from easyedit_unlearn.tasks.records import parse_jsonl
-from easyedit_unlearn.tasks.subjects import shared_name, subject_in
+from easyedit_unlearn.tasks.subjects import named_span, shared_name, subject_in
 from easyedit_unlearn.types import ForgetSample
 
 AUTHOR = 20
@@ -22,24 +23,32 @@ _PERTURBED = {
     "forget10": "forget10_perturbed",
     "retain90": "retain_perturbed",
 }
+_ALONE = ("real_authors", "world_facts")
+"""What a model knows from pretraining: single questions, each with wrong answers beside it."""
 
 
 class TofuOptions(DataOptions):
-    subset: Literal["forget01", "forget05", "forget10", "retain90"] = "forget01"
+    subset: Literal["forget01", "forget05", "forget10", "retain90", "real_authors", "world_facts"] = "forget01"
 
 
 class Tofu(Task):
     """Questions and answers as published, in their order, with the paraphrased question where one is published. Of a
     question that is asked about several authors in the same words, the first stays: nobody can tell which is meant.
 
-    A question's subject is the author's name, or the part of it that stands there (see ``tasks.subjects``).
+    A question's subject is the author's name, or the part of it that stands there (see ``tasks.subjects``). The subsets
+    ``real_authors`` and ``world_facts`` are for what must stay known.
     """
 
     name = "tofu"
-    summary = "200 fictitious authors (arXiv 2401.06121), from the data directory; subset=forget01|05|10 or retain90."
+    summary = (
+        "200 fictitious authors, from the data directory; subset=forget01|05|10|retain90|real_authors|world_facts."
+    )
     Options = TofuOptions
 
     def samples(self, options: TofuOptions) -> Sequence[ForgetSample]:
+        if options.subset in _ALONE:
+            path = data_file(self.name, f"tofu/{options.subset}_perturbed.json", options.data_dir)
+            return [replace(row, subject=named_span(row.question)) for _, row in parse_jsonl(path)]
         path = data_file(self.name, f"tofu/{options.subset}.jsonl", options.data_dir)
         rows = [sample for _, sample in parse_jsonl(path)]
         path = data_file(self.name, f"tofu/{_PERTURBED[options.subset]}.jsonl", options.data_dir)
