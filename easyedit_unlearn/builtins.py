@@ -15,7 +15,7 @@ from easyedit_unlearn.baselines.task_vector import TaskVector
 from easyedit_unlearn.baselines.tokens import CEU, UNDIAL, WGA, SatImp
 from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
 from easyedit_unlearn.editors.table import editors
-from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, RougeL
+from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, formula_metrics
 from easyedit_unlearn.hookspecs import hookimpl
 from easyedit_unlearn.merging.mergers import BySubject, Concat, NoMerging, SharedValue
 from easyedit_unlearn.targets.fixed import Fixed
@@ -72,4 +72,4 @@ def easyedit_unlearn_methods() -> Sequence[Method]:
 
 @hookimpl
 def easyedit_unlearn_metrics() -> Sequence[Metric]:
-    return [AnswerRate(), RougeL(), AnswerProbability(), RefusalRate()]
+    return [AnswerRate(), AnswerProbability(), RefusalRate(), *formula_metrics()]

@@ -97,11 +97,31 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class AnswerTokens:
+    """A given answer after its prompt, token by token, at least one.
+
+    Attributes:
+        logprobs: log-probability of each, in nats. greedy: whether it is the likeliest there.
+        means, spreads: expectation and standard deviation of log p there, over the vocabulary under p.
+    """
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Observation:
     """What the model did on one prompt: the one shared pass that all metrics read.
 
-    ``group`` is forget, rephrase, retain or holdout. ``answer_logprob`` is the mean log-probability per token of
-    ``sample.answer`` after the prompt, in nats, or None when the answer has no tokens.
+    Attributes:
+        group: forget, rephrase, retain or holdout.
+        text: the greedy reply.
+        answer_logprob: mean log-probability per token of ``sample.answer`` after the prompt, in nats; None when the
+            answer has no tokens. answer_tokens: the same, token by token.
+        correct_logprob: the same mean of the data set's paraphrased answer, or of the answer where it has none.
+        wrong_logprobs: the same means of the data set's perturbed answers, if it has any.
     """
 
     sample: ForgetSample
@@ -109,6 +129,9 @@ class Observation:
     prompt: str
     text: str
     answer_logprob: float | None = None
+    answer_tokens: AnswerTokens | None = None
+    correct_logprob: float | None = None
+    wrong_logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

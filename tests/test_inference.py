@@ -16,6 +16,7 @@ from easyedit_unlearn.evaluation.inference import (  # noqa: E402
     answer_logits,
     answer_logprobs,
     answer_nll,
+    answer_tokens,
     generate_replies,
     pad_pairs,
     perplexity,
@@ -60,6 +61,24 @@ def test_log_probabilities_match_float64_one_by_one(family, request):
         logits = model(input_ids=torch.tensor([prompt_ids + answer_ids])).logits[0].detach().log_softmax(-1)
         terms = [logits[len(prompt_ids) + i - 1, token] for i, token in enumerate(answer_ids)]
         assert value == pytest.approx(float(sum(terms)) / len(terms), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_tokens_of_an_answer_match_float64_one_by_one(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    pairs = [*zip(PROMPTS, ["Tokyo", "x", "two words"], strict=True), ("Hi\n", "")]
+    found = answer_tokens(model, tokenizer, pairs, batch_size=4)
+    assert found.pop() is None
+    model = model.double()
+    for (prompt, answer), tokens in zip(pairs, found, strict=False):
+        before, said = encode_pair(tokenizer, prompt, answer)
+        logits = model(input_ids=torch.tensor([before + said])).logits[0, len(before) - 1 : -1].detach()
+        expected = torch.distributions.Categorical(logits=logits)
+        assert tokens.logprobs == pytest.approx(expected.log_prob(torch.tensor(said)).tolist(), rel=1e-4)
+        assert list(tokens.greedy) == (logits.argmax(-1) == torch.tensor(said)).tolist()
+        assert tokens.means == pytest.approx((-expected.entropy()).tolist(), rel=1e-4)
+        spread = ((expected.logits + expected.entropy()[:, None]) ** 2 * expected.probs).sum(-1).sqrt()
+        assert tokens.spreads == pytest.approx(spread.tolist(), rel=1e-3)
 
 
 def test_an_answer_without_tokens_is_undefined_not_zero(llama):

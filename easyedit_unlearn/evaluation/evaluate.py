@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.components import Metric, Stage, no_progress
+from easyedit_unlearn.evaluation.formulas import loss_score
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
 from easyedit_unlearn.text import gives_answer, is_refusal
 from easyedit_unlearn.types import Evaluation, ForgetSample, Observation, Scored, Selection
@@ -35,14 +36,27 @@ def evaluate(
     replies = inference.generate_replies(
         model, tokenizer, prompts, max_new_tokens=max_new_tokens, progress=stage("answering", len(prompts))
     )
-    pairs = [(prompt, sample.answer) for prompt, (_, sample, _) in zip(prompts, questions, strict=True)]
-    logprobs = inference.answer_logprobs(model, tokenizer, pairs, progress=stage("answer probabilities", len(pairs)))
-    chosen = list(metrics)
-    scored = []
-    for (group, sample, question), text, logprob in zip(questions, replies, logprobs, strict=True):
-        observation = Observation(sample, group, question, text, logprob)
+    answers = [published_answers(sample) for _, sample, _ in questions]
+    pairs = list(dict.fromkeys((p, text) for p, texts in zip(prompts, answers, strict=True) for text in texts))
+    advance = stage("answer probabilities", len(pairs))
+    forced = dict(zip(pairs, inference.answer_tokens(model, tokenizer, pairs, progress=advance), strict=True))
+    chosen, scored = list(metrics), []
+    for (group, sample, question), prompt, text, texts in zip(questions, prompts, replies, answers, strict=True):
+        first, correct, *wrong = (forced[prompt, answer] for answer in texts)
+        observation = Observation(
+            sample, group, question, text, loss_score(first), first, loss_score(correct),
+            tuple(mean for tokens in wrong if (mean := loss_score(tokens)) is not None),
+        )  # fmt: skip
         scored.append(Scored(observation, {metric.name: metric.score(observation) for metric in chosen}))
     return Evaluation(scored, inference.perplexity(model, tokenizer, inference.plain_text()))
+
+
+def published_answers(sample: ForgetSample) -> list[str]:
+    """The answer, the paraphrased answer or else the answer again, and the wrong ones, as TOFU publishes them."""
+    paraphrased, perturbed = (sample.extras.get(key) for key in ("paraphrased_answer", "perturbed_answer"))
+    correct = paraphrased if isinstance(paraphrased, str) and paraphrased.strip() else sample.answer
+    wrong = perturbed if isinstance(perturbed, list) else []
+    return [sample.answer, correct, *(text for text in wrong if isinstance(text, str) and text.strip())]
 
 
 def ask_all(
