@@ -13,7 +13,7 @@ from easyedit_unlearn.host import importing as _importing
 
 if TYPE_CHECKING:
     from easyedit_unlearn.api import unlearning_requests
-    from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, TargetBuilder, Task
+    from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, SetMetric, TargetBuilder, Task
     from easyedit_unlearn.editors.adapters import detach, load_adapters, require_mergeable, save_adapters
     from easyedit_unlearn.hookspecs import hookimpl
     from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": ["unlearning_requests"],
-    "components": ["Method", "Metric", "Options", "QueryMerger", "TargetBuilder", "Task"],
+    "components": ["Method", "Metric", "Options", "QueryMerger", "SetMetric", "TargetBuilder", "Task"],
     "editors.adapters": ["detach", "load_adapters", "require_mergeable", "save_adapters"],
     "hookspecs": ["hookimpl"],
     "hparams": ["UnlearnHyperParams"],
@@ -41,6 +41,7 @@ __all__ = [
     "Observation",
     "Options",
     "QueryMerger",
+    "SetMetric",
     "Target",
     "TargetBuilder",
     "Task",

@@ -13,9 +13,10 @@ from easyedit_unlearn.baselines.refusals import DPO, IDKAP, PO
 from easyedit_unlearn.baselines.rmu import RMU
 from easyedit_unlearn.baselines.task_vector import TaskVector
 from easyedit_unlearn.baselines.tokens import CEU, UNDIAL, WGA, SatImp
-from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
+from easyedit_unlearn.components import Method, Metric, QueryMerger, SetMetric, TargetBuilder, Task
 from easyedit_unlearn.editors.table import editors
 from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, RefusalRate, formula_metrics
+from easyedit_unlearn.evaluation.overall import set_metrics
 from easyedit_unlearn.hookspecs import hookimpl
 from easyedit_unlearn.merging.mergers import BySubject, Concat, NoMerging, SharedValue
 from easyedit_unlearn.targets.fixed import Fixed
@@ -71,5 +72,5 @@ def easyedit_unlearn_methods() -> Sequence[Method]:
 
 
 @hookimpl
-def easyedit_unlearn_metrics() -> Sequence[Metric]:
-    return [AnswerRate(), AnswerProbability(), RefusalRate(), *formula_metrics()]
+def easyedit_unlearn_metrics() -> Sequence[Metric | SetMetric]:
+    return [AnswerRate(), AnswerProbability(), RefusalRate(), *formula_metrics(), *set_metrics()]

@@ -157,21 +157,35 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="DIR", help="The model before unlearning: it says which facts were known."),
     ] = None,
+    also: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME=TASK[:SPLIT]|FILE", help="A further group, e.g. world_facts=tofu,subset=world_facts."
+        ),
+    ] = None,
+    as_reference: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write this model's scores, for --retain-log: it never saw the forget set."),
+    ] = None,
+    retain_log: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE", help="Scores of a model that never saw the forget set, for forget quality, privleak."
+        ),
+    ] = None,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
     overwrite: Overwrite = False,
 ) -> None:
-    """Evaluate a checkpoint as it stands, whoever made it."""
+    """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
     from easyedit_unlearn import commands
 
+    asked = commands.Asked(
+        (forget, retain, holdout), dict(_named(text) for text in also or []), prompt, max_new_tokens, as_reference,
+        retain_log,
+    )  # fmt: skip
     commands.evaluate(
-        model,
-        (forget, retain, holdout),
-        out,
-        reference=reference,
-        overwrite=overwrite,
-        style=prompt,
-        plugins=_plugins(),
-        command=_command(),
+        model, asked, out, reference=reference, overwrite=overwrite, plugins=_plugins(), command=_command()
     )
 
 
@@ -278,6 +292,13 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UnlearnError(f"--set {text}: write KEY=VALUE with a YAML value, e.g. --set unlearn.merge.size=5")
     return found
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UnlearnError(f"--also {text}: write NAME=TASK[:SPLIT] or NAME=FILE, NAME in letters, digits and _")
+    return name, source
 
 
 def _print_json(value: Any) -> None:

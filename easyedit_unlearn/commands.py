@@ -6,9 +6,10 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
-from easyedit_unlearn.report.terminal import print_refusals, print_report
+from easyedit_unlearn.report.terminal import print_metrics, print_refusals, print_report
 from easyedit_unlearn.storage import prepare_output, write_json, write_text
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
@@ -114,39 +115,54 @@ def _save(run: Run, unlearned: Any, out: Path) -> None:
         save_lora(run.lora, out / ADAPTER, base=unlearned.name_or_path)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a checkpoint is asked, and which logs are written (``as_reference``) and read (``retain_log``)."""
+
+    sets: Sets
+    others: Mapping[str, str] = field(default_factory=dict)
+    style: PromptStyle = "auto"
+    max_new_tokens: int = 48
+    as_reference: Path | None = None
+    retain_log: Path | None = None
+
+
 def evaluate(
-    model: str, sets: Sets, out: Path | None, *, reference: str | None, overwrite: bool, style: PromptStyle,
-    plugins: Plugins, command: str,
+    model: str, asked: Asked, out: Path | None, *, reference: str | None, overwrite: bool, plugins: Plugins,
+    command: str,
 ) -> None:  # fmt: skip
-    """One row for a checkpoint as it stands.
+    """One row for a checkpoint as it stands, and every metric on every group.
 
     The sets are cut by what the model knew before it was unlearned: from the checkpoint's own record, which ``run``
     writes beside it, or by asking ``reference``. With neither, the checkpoint itself is asked, and a note says so.
     """
-    forget = parse_source(sets[0], plugins.tasks)
-    retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in sets[1:])
+    forget = parse_source(asked.sets[0], plugins.tasks)
+    retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in asked.sets[1:])
+    others = {name: parse_source(text, plugins.tasks) for name, text in asked.others.items()}
     if out is not None:
         prepare_output(out, overwrite=overwrite)
     console = Console(file=sys.stderr)
     with Bars(console) as bars:
-        run = Run(load_model(model), _label(model), style=style, plugins=plugins, stage=bars.stage)
+        of = partial(Run, style=asked.style, max_new_tokens=asked.max_new_tokens, plugins=plugins, stage=bars.stage)
+        run = of(load_model(model), _label(model), retain_log=asked.retain_log)
         run.results.command = command
         known = _recorded_knowledge(Path(model))
         if reference is not None:
-            asked = Run(load_model(reference), _label(reference), style=style, plugins=plugins, stage=bars.stage)
-            asked.select(forget, retain, holdout)
-            known = asked.knowledge()
-        elif known is None:
+            before = of(load_model(reference), _label(reference))
+            before.select(forget, retain, holdout, others=others)
+            known = before.knowledge()
+        elif known is None and asked.as_reference is None:
             console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
         run.recall(known or {})
-        run.select(forget, retain, holdout)
+        run.select(forget, retain, holdout, others=others, may_know_nothing=asked.as_reference is not None)
         recorded = Path(model) / SYSTEM_PROMPT
         run.system_prompt = recorded.read_text(encoding="utf-8") if recorded.is_file() else None
-        run.evaluate_only()
+        run.evaluate_only(asked.as_reference)
         run.results.status = "complete"
     if out is not None:
         write_report(run.results.as_dict(), out)
     print_report(Console(file=sys.stdout), run.results.as_dict())
+    print_metrics(Console(file=sys.stdout), run.results.rows[-1], plugins.metrics)
 
 
 def targets(

@@ -1,4 +1,4 @@
-"""The five kinds of component a plugin can add. Each is a small class: a name, a summary, options, one method.
+"""The kinds of component a plugin can add. Each is a small class: a name, a summary, options, one method.
 
 A component's ``Options`` is a pydantic model; the YAML block that names the component is validated against it, so an
 unknown or mistyped option is refused with the file and the key.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from easyedit_unlearn.prompting import PromptStyle
-from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
+from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Scores, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,7 +52,7 @@ class BuildContext:
 
 
 class Component(ABC):
-    """What all five kinds share.
+    """What all kinds share.
 
     Attributes:
         name: how a config names it; unique within its kind.
@@ -142,6 +142,32 @@ class Metric(Component):
 
     @abstractmethod
     def score(self, observation: Observation) -> float | None: ...
+
+
+class SetMetric(Component):
+    """A number about a whole evaluation, from the scores that the metrics gave its samples.
+
+    ``direction`` says what is wanted; ``wanted`` is the value that is best, where neither end is. One that is undefined
+    (a group is not there, a reference is missing) is None, never 0.
+
+    Attributes:
+        needs_reference: whether it compares with the scores of a model that never saw the forget set.
+
+    Example::
+
+        class Gap(SetMetric):
+            name, summary, direction = "gap", "Longest reply of the forget set, in words.", "none"
+
+            def value(self, scores, reference):
+                return max(scores["forget"]["words"], default=None)
+    """
+
+    direction: Literal["up", "down", "none"]
+    wanted: float | None = None
+    needs_reference: bool = False
+
+    @abstractmethod
+    def value(self, scores: Scores, reference: Scores | None) -> float | None: ...
 
 
 class Method(Component):

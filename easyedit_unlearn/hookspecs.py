@@ -28,7 +28,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from easyedit_unlearn.components import Method, Metric, QueryMerger, TargetBuilder, Task
+from easyedit_unlearn.components import Method, Metric, QueryMerger, SetMetric, TargetBuilder, Task
 
 NAME = "easyedit_unlearn"
 hookimpl = pluggy.HookimplMarker(NAME)
@@ -56,5 +56,6 @@ def easyedit_unlearn_methods() -> Sequence[Method]:  # type: ignore[empty-body]
 
 
 @_spec
-def easyedit_unlearn_metrics() -> Sequence[Metric]:  # type: ignore[empty-body]
-    """Metrics: ``return [Words()]``; every result row then has ``forget_words``, ``retain_words`` and so on."""
+def easyedit_unlearn_metrics() -> Sequence[Metric | SetMetric]:  # type: ignore[empty-body]
+    """Metrics: ``return [Words()]``; every result row then has ``forget_words``, ``retain_words`` and so on. What is
+    computed from the scores of all samples is a ``SetMetric``."""

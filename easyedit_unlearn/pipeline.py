@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn import api
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Metric, SetMetric, Stage, no_progress
 from easyedit_unlearn.environment import versions
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
+from easyedit_unlearn.evaluation.aggregate import summarise, whole
 from easyedit_unlearn.evaluation.alignment import align, summary
-from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows, summarise
+from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
+from easyedit_unlearn.evaluation.reference import read_reference, write_reference
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
@@ -54,7 +57,7 @@ class Run:
     """One model, three disjoint sets, and any number of methods, each starting from the same weights.
 
     Of the last method: ``system_prompt`` is what it has the model told before every question, ``lora`` what its LoRA
-    adapters added.
+    adapters added. ``retain_log``: the scores of a model that never saw the forget set (``evaluation.reference``).
     """
 
     def __init__(
@@ -66,10 +69,14 @@ class Run:
         max_new_tokens: int = 48,
         plugins: Plugins | None = None,
         stage: Stage = no_progress,
+        retain_log: Path | None = None,
     ) -> None:
         self.model, self.tokenizer = model
+        self.retain_log = retain_log
         self.label, self.style, self.max_new_tokens, self.stage = label, style, max_new_tokens, stage
-        self.metrics = list((plugins or default_plugins()).metrics)
+        found = list((plugins or default_plugins()).metrics)
+        self.metrics = [metric for metric in found if isinstance(metric, Metric)]
+        self.set_metrics = [metric for metric in found if isinstance(metric, SetMetric)]
         self.selection = Selection(())
         self.system_prompt: str | None = None
         self.lora: LowRank | None = None
@@ -80,24 +87,33 @@ class Run:
         self._refusals: dict[str, list[Target]] = {}
         self._alignment: dict[str, dict[str, Any]] = {}
 
-    def select(self, forget: Source, retain: Source | None = None, holdout: Source | None = None) -> Selection:
+    def select(
+        self,
+        forget: Source,
+        retain: Source | None = None,
+        holdout: Source | None = None,
+        *,
+        others: Mapping[str, Source] | None = None,
+        may_know_nothing: bool = False,
+    ) -> Selection:
         """Cut the sets, asking the model what it knows; what is known of an earlier selection's answers is kept.
 
         Raises:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
-                the forget set.
+                the forget set and must know something.
         """
         chosen = pick(forget, self._knows)
         kept = pick(retain, self._knows, chosen) if retain else []
         held = pick(holdout, self._knows, chosen) if holdout else []
-        check_disjoint(forget=chosen, retain=kept, holdout=held)
-        known = self._knows([*chosen, *kept, *held])
-        if not any(sample.key in known for sample in chosen):
+        more = {name: pick(source, self._knows, chosen) for name, source in (others or {}).items()}
+        check_disjoint(forget=chosen, retain=kept, holdout=held, **more)
+        known = self._knows([*chosen, *kept, *held, *(sample for samples in more.values() for sample in samples)])
+        if not may_know_nothing and not any(sample.key in known for sample in chosen):
             raise DataError(
                 f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
             )
         chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
-        self.selection, self._before = Selection(chosen, kept, held, known), None
+        self.selection, self._before = Selection(chosen, kept, held, known, more), None
         self._refusals.clear()
         return self.selection
 
@@ -111,13 +127,17 @@ class Run:
 
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
-        before = self._before = self._evaluate(self.model)
+        before = self._before = self._evaluate(self.model, replies=self._replies)
         self.results.before = self._row({"method": "before", "label": "before"}, before, before)
         return before
 
-    def evaluate_only(self) -> None:
-        """One row for the model as it stands, and its answers; there is no before."""
-        found = self._evaluate(self.model, system=self.system_prompt)
+    def evaluate_only(self, log: Path | None = None) -> None:
+        """One row for the model as it stands, and its answers; there is no before. Its scores are written to ``log``,
+        for others to be compared with."""
+        replies = None if self.system_prompt else self._replies
+        found = self._evaluate(self.model, system=self.system_prompt, replies=replies)
+        if log is not None:
+            write_reference(log, found, self.label, self._asked())
         name = "as it stands"
         self.results.rows.append(self._row({"method": name, "label": name}, None, found))
         self.results.samples += records(name, self.selection, None, found)
@@ -216,7 +236,16 @@ class Run:
             self._alignment[key] = summary(align(self.selection.forget, targets, self.model, self.tokenizer))
         return self._alignment[key]
 
-    def _evaluate(self, model: PreTrainedModel, name: str = "before", system: str | None = None) -> Evaluation:
+    def _asked(self) -> dict[str, Any]:
+        return {"prompt": self.style, "max_new_tokens": self.max_new_tokens}
+
+    def _evaluate(
+        self,
+        model: PreTrainedModel,
+        name: str = "before",
+        system: str | None = None,
+        replies: Mapping[str, str] | None = None,
+    ) -> Evaluation:
         return evaluate(
             model,
             self.tokenizer,
@@ -226,6 +255,7 @@ class Run:
             system=system,
             max_new_tokens=self.max_new_tokens,
             stage=lambda what, total: self.stage(f"{name}: {what}", total),
+            replies=replies,
         )
 
     def _knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
@@ -235,18 +265,20 @@ class Run:
                 self.model, self.tokenizer, new, style=self.style, max_new_tokens=self.max_new_tokens, stage=self.stage
             )
             for sample, reply in zip(new, replies, strict=True):
-                self._replies[sample.key], self._known[sample.key] = reply, knows(sample, reply)
+                self._replies[sample.question], self._known[sample.key] = reply, knows(sample, reply)
         return frozenset(sample.key for sample in samples if self._known[sample.key])
 
     def _with_reply(self, sample: ForgetSample) -> ForgetSample:
         """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
-        reply = self._replies.get(sample.key)
+        reply = self._replies.get(sample.question)
         return (
             sample if sample.response or reply is None or not knows(sample, reply) else replace(sample, response=reply)
         )
 
     def _row(self, about: Mapping[str, Any], before: Evaluation | None, after: Evaluation) -> dict[str, Any]:
         selection = self.selection
+        log = self.retain_log if after.scored else None
+        reference = read_reference(log, after, self._asked()) if log else None
         return {
             **DESCRIPTION,
             **about,
@@ -256,6 +288,7 @@ class Run:
             "n_retain": len(selection.retain),
             "n_holdout": len(selection.holdout),
             **summarise(after, self.metrics, selection.known),
+            **whole(after, self.metrics, self.set_metrics, reference),
             "ppl_before": before.perplexity if before else None,
             "ppl_after": after.perplexity,
             "seconds": None,

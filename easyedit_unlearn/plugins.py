@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from easyedit_unlearn import hookspecs
-from easyedit_unlearn.components import Component, Method, Metric, QueryMerger, TargetBuilder, Task
+from easyedit_unlearn.components import Component, Method, Metric, QueryMerger, SetMetric, TargetBuilder, Task
 from easyedit_unlearn.errors import PluginError
 from easyedit_unlearn.hookspecs import NAME
 from easyedit_unlearn.registry import Registry
@@ -42,7 +42,7 @@ class Plugins:
     target_builders: Registry[TargetBuilder] = field(default_factory=lambda: Registry("target builder"))
     query_mergers: Registry[QueryMerger] = field(default_factory=lambda: Registry("query merger"))
     methods: Registry[Method] = field(default_factory=lambda: Registry("method"))
-    metrics: Registry[Metric] = field(default_factory=lambda: Registry("metric"))
+    metrics: Registry[Metric | SetMetric] = field(default_factory=lambda: Registry("metric"))
     infos: list[PluginInfo] = field(default_factory=list)
 
     @property
@@ -50,12 +50,12 @@ class Plugins:
         return [info for info in self.infos if info.status == "broken"]
 
 
-_KINDS: dict[str, type[Component]] = {
-    "tasks": Task,
-    "target_builders": TargetBuilder,
-    "query_mergers": QueryMerger,
-    "methods": Method,
-    "metrics": Metric,
+_KINDS: dict[str, tuple[type[Component], ...]] = {
+    "tasks": (Task,),
+    "target_builders": (TargetBuilder,),
+    "query_mergers": (QueryMerger,),
+    "methods": (Method,),
+    "metrics": (Metric, SetMetric),
 }
 
 
@@ -150,7 +150,8 @@ def _returned(caller: pluggy.HookCaller) -> list[Any]:
 def _check(component: Any, kind: str, hook: str) -> None:
     expected = _KINDS[kind]
     if not isinstance(component, expected):
-        raise PluginError(f"{hook} must return instances of {expected.__name__}, got {component!r}")
+        names = " or ".join(kind.__name__ for kind in expected)
+        raise PluginError(f"{hook} must return instances of {names}, got {component!r}")
     if not isinstance(getattr(component, "name", None), str) or not isinstance(
         getattr(component, "summary", None), str
     ):

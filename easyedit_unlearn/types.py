@@ -85,15 +85,17 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class Selection:
-    """The three disjoint sets of a run. ``known``: keys of the samples the model answered before unlearning."""
+    """The disjoint sets of a run. ``known``: keys of the samples the model answered before unlearning. ``others``:
+    further groups that are only evaluated, by name, such as TOFU's real_authors."""
 
     forget: Sequence[ForgetSample]
     retain: Sequence[ForgetSample] = ()
     holdout: Sequence[ForgetSample] = ()
     known: frozenset[str] = frozenset()
+    others: Mapping[str, Sequence[ForgetSample]] = field(default_factory=dict)
 
     def groups(self) -> dict[str, Sequence[ForgetSample]]:
-        return {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+        return {"forget": self.forget, "retain": self.retain, "holdout": self.holdout, **self.others}
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Observation:
     """What the model did on one prompt: the one shared pass that all metrics read.
 
     Attributes:
-        group: forget, rephrase, retain or holdout.
+        group: forget, rephrase, retain, holdout, or another that was asked for.
         text: the greedy reply.
         answer_logprob: mean log-probability per token of ``sample.answer`` after the prompt, in nats; None when the
             answer has no tokens. answer_tokens: the same, token by token.
@@ -140,6 +142,10 @@ class Scored:
 
     observation: Observation
     scores: Mapping[str, float | None]
+
+
+Scores = Mapping[str, Mapping[str, Sequence[float | None]]]
+"""By group and metric, a score a prompt, in order; None where undefined."""
 
 
 @dataclass(frozen=True)

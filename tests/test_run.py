@@ -182,6 +182,37 @@ def test_evaluate_a_checkpoint(facts_file, taught_path, tmp_path):
     assert "as it stands" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, tmp_path):
+    """Two checkpoints asked the same: the one that knows nothing is the reference of the other."""
+    wrong = [{"question": f"{q} Really?", "answer": a, "perturbed_answer": ["Bo", "Cy"]} for q, a, _ in FACTS]
+    further, forget = tmp_path / "further.jsonl", tmp_path / "forget.jsonl"
+    further.write_text("\n".join(map(json.dumps, wrong[:3])))
+    forget.write_text("\n".join(json.dumps(row | {"question": q}) for row, (q, _, _) in zip(wrong, FACTS, strict=True)))
+    model, tokenizer = load_model(taught_path)
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    model.save_pretrained(tmp_path / "blank")
+    tokenizer.save_pretrained(tmp_path / "blank")
+    asked = ["--forget", f"{forget}:first4", "--also", f"world_facts={further}", "--max-new-tokens", "8"]
+    log = tmp_path / "log.json"
+    made = cli("evaluate", "--model", tmp_path / "blank", *asked, "--as-reference", log)
+    assert made.returncode == 0, made.stderr_text
+    assert "undefined without a reference: forget_quality, privleak" in made.stdout_text
+    done = cli("evaluate", "--model", taught_path, *asked, "--retain-log", log, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr_text
+    (row,) = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert set(row["means"]["answer_prob"]) == {"forget", "world_facts"}
+    assert row["means"]["truth_ratio"]["forget"]["n"] == 4
+    assert row["means"]["prob_normalised"]["forget"]["mean"] > 0.9
+    assert 0 < row["overall"]["forget_quality"] < 0.1  # four ratios near 0 against four near 1
+    assert row["overall"]["privleak"] is None  # there is no holdout set
+    other = cli("evaluate", "--model", taught_path, "--forget", f"{forget}:first3", "--retain-log", log)
+    assert (other.returncode, "--as-reference" in other.stderr_text) == (2, True)
+    bad = cli("evaluate", "--model", taught_path, *asked, "--also", "world facts=x")
+    assert (bad.returncode, "NAME=TASK" in bad.stderr_text) == (2, True)
+
+
 def write_facts(path, *facts):
     path.write_text("\n".join(json.dumps({"question": q, "answer": a, "subject": s}) for q, a, s in facts))
     return path

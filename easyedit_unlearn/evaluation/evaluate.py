@@ -1,16 +1,15 @@
-"""From a model and its sets to scored observations, and from those to the columns of a row."""
+"""From a model and its sets to scored observations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Metric, Stage, no_progress
 from easyedit_unlearn.evaluation.formulas import loss_score
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
 from easyedit_unlearn.text import gives_answer, is_refusal
-from easyedit_unlearn.types import Evaluation, ForgetSample, Observation, Scored, Selection
+from easyedit_unlearn.types import AnswerTokens, Evaluation, ForgetSample, Observation, Scored, Selection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,29 +25,39 @@ def evaluate(
     system: str | None = None,
     max_new_tokens: int = 48,
     stage: Stage = no_progress,
+    replies: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Ask every question and rephrase once, greedily, after ``system`` if there is one, and score the replies with
-    every metric."""
+    every metric. ``replies``: what this model is known to say to some of the questions, which are not asked again."""
     from easyedit_unlearn.evaluation import inference
 
-    questions = _questions(selection)
+    questions, replies = _questions(selection), replies or {}
     prompts = [format_prompt(tokenizer, question, style, system=system) for _, _, question in questions]
-    replies = inference.generate_replies(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, progress=stage("answering", len(prompts))
-    )
-    answers = [published_answers(sample) for _, sample, _ in questions]
-    pairs = list(dict.fromkeys((p, text) for p, texts in zip(prompts, answers, strict=True) for text in texts))
+    said = {prompt: replies[q] for prompt, (_, _, q) in zip(prompts, questions, strict=True) if q in replies}
+    new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in said]
+    if new:
+        advance = stage("answering", len(new))
+        answered = inference.generate_replies(model, tokenizer, new, max_new_tokens=max_new_tokens, progress=advance)
+        said |= dict(zip(new, answered, strict=True))
+    answers = [(prompt, published_answers(sample)) for prompt, (_, sample, _) in zip(prompts, questions, strict=True)]
+    pairs = list(dict.fromkeys((prompt, text) for prompt, texts in answers for text in texts))
     advance = stage("answer probabilities", len(pairs))
     forced = dict(zip(pairs, inference.answer_tokens(model, tokenizer, pairs, progress=advance), strict=True))
     chosen, scored = list(metrics), []
-    for (group, sample, question), prompt, text, texts in zip(questions, prompts, replies, answers, strict=True):
-        first, correct, *wrong = (forced[prompt, answer] for answer in texts)
-        observation = Observation(
-            sample, group, question, text, loss_score(first), first, loss_score(correct),
-            tuple(mean for tokens in wrong if (mean := loss_score(tokens)) is not None),
-        )  # fmt: skip
+    for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
+        tokens = [forced[prompt, text] for text in texts]
+        observation = _observed(sample, group, question, said[prompt], tokens)
         scored.append(Scored(observation, {metric.name: metric.score(observation) for metric in chosen}))
     return Evaluation(scored, inference.perplexity(model, tokenizer, inference.plain_text()))
+
+
+def _observed(
+    sample: ForgetSample, group: str, question: str, reply: str, tokens: Sequence[AnswerTokens | None]
+) -> Observation:
+    """``tokens`` are of :func:`published_answers`, in their order."""
+    own, correct, *wrong = tokens
+    logprobs = tuple(logprob for one in wrong if (logprob := loss_score(one)) is not None)
+    return Observation(sample, group, question, reply, loss_score(own), own, loss_score(correct), logprobs)
 
 
 def published_answers(sample: ForgetSample) -> list[str]:
@@ -81,32 +90,6 @@ def ask_all(
 def knows(sample: ForgetSample, reply: str) -> bool:
     """A fact counts as known when the reply gives the answer and does not refuse."""
     return gives_answer(reply, sample.question, sample.answers) and not is_refusal(reply)
-
-
-def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozenset[str]) -> dict[str, Any]:
-    """Columns ``{group}_{metric}``, counts ``n_{group}`` and Wilson 95 % ``intervals``, over known facts only.
-
-    A column without any defined score is None, never 0.
-    """
-    row: dict[str, Any] = {}
-    intervals: dict[str, list[float]] = {}
-    for group in ("forget", "rephrase", "retain", "holdout"):
-        members = [s for s in evaluation.scored if s.observation.group == group and s.observation.sample.key in known]
-        row[f"n_prompts_{group}"] = len(members)
-        for metric in metrics:
-            values = [value for s in members if (value := s.scores[metric.name]) is not None]
-            row[f"{group}_{metric.name}"] = fmean(values) if values else None
-            if metric.proportion and values:
-                intervals[f"{group}_{metric.name}"] = wilson(round(sum(values)), len(values))
-    return row | {"intervals": intervals}
-
-
-def wilson(successes: int, trials: int) -> list[float]:
-    """The 95 % Wilson score interval of a proportion."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def by_question(evaluation: Evaluation) -> Mapping[tuple[str, str], Scored]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from easyedit_unlearn.components import Component
+from easyedit_unlearn.evaluation.reference import HOW_TO
+from easyedit_unlearn.report.metrics import metric_cells, overall_cells, without_reference
 from easyedit_unlearn.report.table import (
     COLUMNS,
     REFUSALS,
@@ -53,6 +56,18 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     if given := refusal_cells(rows):
         console.print()
         print_rows(console, "Refusals they were given", [column.heading for column in REFUSALS], given)
+
+
+def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Component]) -> None:
+    """Every metric on every group, over all samples, with 95 % intervals; then what is about the whole."""
+    headings, listed = metric_cells(row, metrics)
+    console.print()
+    print_rows(console, "Over all samples, known before or not", headings, listed)
+    console.print(Text("mean [95 % interval]; what is wanted on the forget set: ↑ more, ↓ less"))
+    console.print()
+    print_rows(console, "About the whole", ("metric", "value", "what it is"), overall_cells(row, metrics))
+    if lacking := without_reference(row, metrics):
+        console.print(Text(f"undefined without a reference: {', '.join(lacking)}. {HOW_TO}"), soft_wrap=True)
 
 
 def print_refusals(console: Console, rows: Sequence[Alignment], summary: Mapping[str, Any]) -> None:

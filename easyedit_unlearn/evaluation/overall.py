@@ -1,0 +1,107 @@
+"""Numbers about a whole evaluation, from the scores of all its samples, known before or not.
+
+None stands for what is undefined: a group or a reference that is not there, scores that nothing was computed for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, harmonic_mean
+
+from easyedit_unlearn.components import SetMetric
+from easyedit_unlearn.types import Scores
+
+UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
+_AMONG_WRONG = ("real_authors", "world_facts")
+MEMBERSHIP = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k++")
+
+
+def ks_p_value(ratios: Sequence[float], reference: Sequence[float]) -> float | None:
+    """The p-value of the two-sided Kolmogorov-Smirnov test between two sets of truth ratios (TOFU, section 2.2.2)."""
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(ratios, reference).pvalue) if ratios and reference else None
+
+
+def area_under_curve(members: Sequence[float], others: Sequence[float]) -> float | None:
+    """The chance that a member scores higher than another, ties counted half: the area under the ROC curve."""
+    from scipy.stats import mannwhitneyu
+
+    if not members or not others:
+        return None
+    return float(mannwhitneyu(members, others).statistic) / (len(members) * len(others))
+
+
+def privacy_leak(area: float | None, reference: float | None) -> float | None:
+    """100 [(1 - AUC) - (1 - AUC_ref)] / (1 - AUC_ref) (MUSE, arXiv 2407.06460): below 0 where the forget set still
+    looks trained on, above where it looks suspiciously strange."""
+    if area is None or reference is None or reference == 1:
+        return None
+    return 100 * (reference - area) / (1 - reference)
+
+
+def utility(scores: Scores) -> float | None:
+    """The harmonic mean of probability, ROUGE-L and truth ratio on what must stay (TOFU, section 2.2.2)."""
+    parts = []
+    for group in UTILITY_GROUPS:
+        probability = _defined(scores, group, "prob_normalised" if group in _AMONG_WRONG else "answer_prob")
+        rouge, ratios = _defined(scores, group, "rougeL"), _defined(scores, group, "truth_ratio")
+        if not (probability and rouge and ratios):
+            return None
+        parts += [fmean(probability), fmean(rouge), fmean(max(0.0, 1 - ratio) for ratio in ratios)]
+    return harmonic_mean(parts)
+
+
+class ForgetTruthRatio(SetMetric):
+    name, summary, direction = "forget_truth_ratio", "Mean of min(R, 1/R) on the forget set (TOFU).", "none"
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        ratios = _defined(scores, "forget", "truth_ratio")
+        return fmean(min(r, 1 / r) if r else 0.0 for r in ratios) if ratios else None
+
+
+class ForgetQuality(SetMetric):
+    name, direction, needs_reference = "forget_quality", "up", True
+    summary = "p of the KS test of truth ratios against a model that never saw the forget set (TOFU)."
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        return ks_p_value(*(_defined(one or {}, "forget", "truth_ratio") for one in (scores, reference)))
+
+
+class ModelUtility(SetMetric):
+    name, direction = "model_utility", "up"
+    summary = "Harmonic mean over retain, real_authors and world_facts (TOFU); undefined without all three."
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        return utility(scores)
+
+
+class Membership(SetMetric):
+    """How well a membership score tells the forget set from the holdout set: 0.5 where it cannot."""
+
+    direction, wanted = "none", 0.5
+
+    def __init__(self, score: str) -> None:
+        self.name, self._score = f"{score}_auc", score
+        self.summary = f"AUC of {score}, forget against holdout; 0.5 where nothing tells them apart."
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        return area_under_curve(*(_defined(scores, group, self._score) for group in ("forget", "holdout")))
+
+
+class PrivacyLeak(SetMetric):
+    name, direction, wanted, needs_reference = "privleak", "none", 0.0, True
+    summary = "The AUC of mia_min_k against a reference model's, in percent (MUSE); negative: still known."
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        own, other = (Membership("mia_min_k").value(one or {}, None) for one in (scores, reference))
+        return privacy_leak(own, other)
+
+
+def set_metrics() -> list[SetMetric]:
+    return [ForgetTruthRatio(), ForgetQuality(), ModelUtility(), *map(Membership, MEMBERSHIP), PrivacyLeak()]
+
+
+def _defined(scores: Scores, group: str, metric: str) -> list[float]:
+    values: Mapping[str, Sequence[float | None]] = scores.get(group, {})
+    return [value for value in values.get(metric, ()) if value is not None]

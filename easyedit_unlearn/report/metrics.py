@@ -1,0 +1,64 @@
+"""Every metric of one row, as columns of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from easyedit_unlearn.components import Component, Metric, SetMetric
+
+_ARROWS = {"up": " ↑", "down": " ↓", "none": ""}
+
+
+def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[list[str], list[list[str]]]:
+    """Headings (the groups), and a line for each metric of single samples: mean and 95 % interval, ``-`` where it is
+    undefined."""
+    found = [metric for metric in metrics if isinstance(metric, Metric) and metric.name in row["means"]]
+    groups = list(next(iter(row["means"].values()), {}))
+    listed = [[metric.name + _ARROWS[metric.direction], *_line(row["means"][metric.name], groups)] for metric in found]
+    counts = ["prompts", *(str(_prompts(row, group)) for group in groups)]
+    return ["metric", *groups], [counts, *listed]
+
+
+def overall_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[list[str]]:
+    """Name, value and summary of each metric of the whole."""
+    return [
+        [f"{metric.name}{_wanted(metric)}", number(row["overall"][metric.name]), metric.summary]
+        for metric in metrics
+        if isinstance(metric, SetMetric) and metric.name in row["overall"]
+    ]
+
+
+def without_reference(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[str]:
+    """What compares with another model and has none."""
+    return [
+        metric.name
+        for metric in metrics
+        if isinstance(metric, SetMetric) and metric.needs_reference and row["overall"].get(metric.name) is None
+    ]
+
+
+def number(value: float | None) -> str:
+    """Three digits that say something."""
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.3g}"
+
+
+def _line(means: Mapping[str, Mapping[str, Any]], groups: Sequence[str]) -> list[str]:
+    return [_cell(means.get(group, {})) for group in groups]
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    mean, interval = found.get("mean"), found.get("interval")
+    if mean is None:
+        return "-"
+    return number(mean) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
+
+
+def _prompts(row: Mapping[str, Any], group: str) -> int:
+    return max((found[group]["n"] for found in row["means"].values() if group in found), default=0)
+
+
+def _wanted(metric: SetMetric) -> str:
+    return f" → {number(metric.wanted)}" if metric.wanted is not None else _ARROWS[metric.direction]

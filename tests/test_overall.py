@@ -1,0 +1,140 @@
+"""Numbers about a whole evaluation: published ones, and cases worked out by hand. No torch."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from easyedit_unlearn import ForgetSample
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation import overall
+from easyedit_unlearn.evaluation.aggregate import bootstrap, scores_of, whole
+from easyedit_unlearn.evaluation.reference import read_reference, write_reference
+from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.report.metrics import metric_cells, number, overall_cells, without_reference
+from easyedit_unlearn.types import Evaluation, Observation, Scored
+
+METRICS = load_plugins(use_entry_points=False).metrics
+SAMPLES = [m for m in METRICS if not isinstance(m, overall.SetMetric)]
+WHOLE = [m for m in METRICS if isinstance(m, overall.SetMetric)]
+
+
+@pytest.mark.parametrize(("apart", "p"), [(119, 1.8341e-21), (104, 2.1943e-16)])
+def test_the_p_values_that_tofu_published(apart, p):
+    """300 truth ratios each; KS 0.396667 for llama2-7b and 0.346667 for phi-1.5 (the TOFU authors' logs)."""
+    reference = list(range(300))
+    found = [value + apart - 0.5 for value in reference]  # so that the distributions lie apart/300 apart
+    assert overall.ks_p_value(found, reference) == pytest.approx(p, rel=1e-4)
+    assert overall.ks_p_value(reference, reference) == 1.0
+    assert overall.ks_p_value([], reference) is None
+
+
+def test_the_area_under_the_curve_counts_ties_half():
+    assert overall.area_under_curve([2, 3], [0, 1]) == 1.0
+    assert overall.area_under_curve([1, 2], [1, 0]) == pytest.approx(3.5 / 4)
+    assert overall.area_under_curve([1, 1], [1]) == 0.5
+    assert overall.area_under_curve([1], []) is None
+
+
+def test_privacy_leak_is_negative_where_the_forget_set_is_still_known():
+    assert overall.privacy_leak(1.0, 0.5) == -100
+    assert overall.privacy_leak(0.5, 0.5) == 0
+    assert overall.privacy_leak(0.25, 0.5) == 50
+    assert overall.privacy_leak(0.5, 1.0) is None
+    assert overall.privacy_leak(0.5, None) is None
+
+
+def scores(utility=0.5, **forget):
+    names = ("answer_prob", "prob_normalised", "rougeL")
+    kept = {name: [utility, utility] for name in names} | {"truth_ratio": [1 - utility, 1 - utility]}
+    return {"forget": forget, **{group: dict(kept) for group in overall.UTILITY_GROUPS}}
+
+
+def value(name, found, reference=None):
+    return METRICS.get(name).value(found, reference)
+
+
+def test_model_utility_is_a_harmonic_mean_over_three_groups():
+    assert value("model_utility", scores(0.5)) == pytest.approx(0.5)
+    found = scores(0.5)
+    found["retain"]["rougeL"] = [1.0, 1.0]
+    found["world_facts"]["truth_ratio"] = [3.0, 0.5]  # worth 0 and 0.5: 0.25
+    assert value("model_utility", found) == pytest.approx(9 / (7 / 0.5 + 1 / 1.0 + 1 / 0.25))
+    found["real_authors"] = {}
+    assert value("model_utility", found) is None
+    assert value("model_utility", scores(0.0)) == 0.0
+
+
+def test_of_the_forget_set():
+    found = scores(truth_ratio=[0.5, 4.0, None, 0.0])
+    assert value("forget_truth_ratio", found) == pytest.approx((0.5 + 0.25 + 0.0) / 3)
+    assert value("forget_quality", found) is None
+    assert value("forget_quality", found, found) == 1.0
+    found = scores(mia_min_k=[-1.0, -2.0]) | {"holdout": {"mia_min_k": [-3.0, -4.0]}}
+    assert value("mia_min_k_auc", found) == 1.0
+    strange = scores(mia_min_k=[-1.0, -5.0]) | {"holdout": {"mia_min_k": [-3.0, -4.0]}}
+    assert value("privleak", found, strange) == -100
+    assert value("mia_loss_auc", {}) is None
+
+
+def evaluation(*probabilities, group="forget"):
+    return Evaluation(
+        [
+            Scored(
+                Observation(ForgetSample(str(n), f"Who {n}?", "Ann"), group, f"Who {n}?", "Ann"),
+                {m.name: p if m.name in ("answer_prob", "truth_ratio") else None for m in SAMPLES},
+            )
+            for n, p in enumerate(probabilities)
+        ],
+        1.0,
+    )
+
+
+def test_means_are_over_what_is_defined_with_intervals():
+    row = whole(evaluation(0.1, None, 0.3), SAMPLES, WHOLE, None)
+    found = row["means"]["answer_prob"]["forget"]
+    assert (found["mean"], found["n"]) == (pytest.approx(0.2), 2)
+    assert found["interval"][0] == pytest.approx(0.1)
+    assert row["means"]["rougeL"]["forget"] == {"mean": None, "n": 0, "interval": None}
+    assert row["overall"]["model_utility"] is None
+    assert bootstrap([0.5]) is None
+    assert bootstrap([0.5, 0.5, 0.5]) == [0.5, 0.5]
+    low, high = bootstrap([0.0, 1.0] * 50)
+    assert low == pytest.approx(0.4, abs=0.03)  # 0.5 -+ 1.96 * 0.05
+    assert high == pytest.approx(0.6, abs=0.03)
+
+
+def test_what_a_person_reads():
+    row = whole(evaluation(0.1, 0.3), SAMPLES, WHOLE, None)
+    headings, (counts, *lines) = metric_cells(row, METRICS)
+    assert headings == ["metric", "forget"]
+    assert counts == ["prompts", "2"]
+    assert ["answer_prob ↓", "0.2 [0.1, 0.3]"] in lines
+    assert ["rougeL ↓", "-"] in lines
+    assert without_reference(row, METRICS) == ["forget_quality", "privleak"]
+    named = {cells[0]: cells[1] for cells in overall_cells(row, METRICS)}
+    assert named["mia_loss_auc → 0.5"] == "-"
+    assert named["forget_quality ↑"] == "-"
+    assert [number(x) for x in (0.0, 1.8341e-21, 12.3456, 0.5, 1e304)] == ["0", "1.8e-21", "12.3", "0.5", "1.0e+304"]
+
+
+def test_a_reference_log_is_read_only_for_the_same_questions(tmp_path):
+    asked, path = {"prompt": "chat", "max_new_tokens": 8}, tmp_path / "log.json"
+    seen = evaluation(0.1, 0.2)
+    write_reference(path, seen, "tiny", asked)
+    assert read_reference(path, seen, asked) == scores_of(seen)
+    with pytest.raises(DataError, match=r"log.json: has another forget set.*--as-reference FILE"):
+        read_reference(path, evaluation(0.1), asked)
+    with pytest.raises(DataError, match=r"asked with .*'max_new_tokens': 8.*this model with"):
+        read_reference(path, seen, asked | {"max_new_tokens": 9})
+    with pytest.raises(DataError, match="is not a reference log: No such file"):
+        read_reference(tmp_path / "none.json", seen, asked)
+    log = json.loads(path.read_text())
+    log["scores"]["forget"]["answer_prob"] = [0.1]
+    path.write_text(json.dumps(log))
+    with pytest.raises(DataError, match="not one score a prompt"):
+        read_reference(path, seen, asked)
+    path.write_text('{"model": 3}')
+    with pytest.raises(DataError, match="is not a reference log"):
+        read_reference(path, seen, asked)
