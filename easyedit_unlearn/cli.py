@@ -48,6 +48,14 @@ Changes = Annotated[
 OptionalOut = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Also write results.json and reports here.")]  # noqa: UP045
 
 
+RetainLog = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Scores of a model that never saw the forget set, for forget quality, privleak."),
+]
+Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
+Depth = Annotated[bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, round the weights.")]
+
+
 class _State:
     strict = False
     debug = False
@@ -100,10 +108,14 @@ def run(
     holdout: Holdout = None,
     model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
     changes: Changes = None,
+    retain_log: RetainLog = None,
+    attacks: Attacks = False,
+    depth: Depth = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
     from easyedit_unlearn import commands
+    from easyedit_unlearn.evaluation.probes import Probing
     from easyedit_unlearn.hparams import UnlearnHyperParams
 
     plugins = _plugins()
@@ -111,7 +123,7 @@ def run(
     with _interruptible(out):
         commands.unlearn(
             [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
-            command=_command(), save=True,
+            command=_command(), save=True, retain_log=retain_log, probing=Probing(attacks, depth),
         )  # fmt: skip
 
 
@@ -167,12 +179,9 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="Write this model's scores, for --retain-log: it never saw the forget set."),
     ] = None,
-    retain_log: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            metavar="FILE", help="Scores of a model that never saw the forget set, for forget quality, privleak."
-        ),
-    ] = None,
+    retain_log: RetainLog = None,
+    attacks: Attacks = False,
+    depth: Depth = False,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
     overwrite: Overwrite = False,
@@ -182,7 +191,7 @@ def evaluate(
 
     asked = commands.Asked(
         (forget, retain, holdout), dict(_named(text) for text in also or []), prompt, max_new_tokens, as_reference,
-        retain_log,
+        retain_log, attacks, depth,
     )  # fmt: skip
     commands.evaluate(
         model, asked, out, reference=reference, overwrite=overwrite, plugins=_plugins(), command=_command()

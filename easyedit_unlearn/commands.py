@@ -20,6 +20,7 @@ from rich.text import Text
 from easyedit_unlearn.api import build_targets
 from easyedit_unlearn.errors import DataError, DivergenceError, UnlearnError
 from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
+from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkpoint
@@ -28,7 +29,7 @@ from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
-from easyedit_unlearn.report.terminal import print_metrics, print_refusals, print_report
+from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
 from easyedit_unlearn.storage import prepare_output, write_json, write_text
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
@@ -64,6 +65,8 @@ def unlearn(
     plugins: Plugins,
     command: str,
     save: bool,
+    retain_log: Path | None = None,
+    probing: Probing = NO_PROBES,
 ) -> None:
     """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
 
@@ -80,7 +83,7 @@ def unlearn(
         loading(1)
         run = Run(
             pair, _label(model), style=settings.prompt, max_new_tokens=settings.max_new_tokens, plugins=plugins,
-            stage=bars.stage,
+            stage=bars.stage, retain_log=retain_log, probing=probing,
         )  # fmt: skip
         run.results.command = command
         run.results.hparams = {h.alg_name: _as_run(h) for h in hparams}
@@ -98,6 +101,8 @@ def unlearn(
                     if len(hparams) == 1:
                         raise
     print_report(Console(file=sys.stdout), run.results.as_dict())
+    for row in run.results.rows:
+        print_probes(Console(file=sys.stdout), row)
     files = ["results.json", "report.md", "report.html"]
     files += ["model/"] * save + [f"{ADAPTER}/"] * (save and run.lora is not None)
     print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
@@ -117,7 +122,8 @@ def _save(run: Run, unlearned: Any, out: Path) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a checkpoint is asked, and which logs are written (``as_reference``) and read (``retain_log``)."""
+    """What a checkpoint is asked, which logs are written (``as_reference``) and read (``retain_log``), and whether it
+    is probed for what it no longer says (``evaluation.probes``)."""
 
     sets: Sets
     others: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +131,8 @@ class Asked:
     max_new_tokens: int = 48
     as_reference: Path | None = None
     retain_log: Path | None = None
+    attacks: bool = False
+    depth: bool = False
 
 
 def evaluate(
@@ -144,7 +152,8 @@ def evaluate(
     console = Console(file=sys.stderr)
     with Bars(console) as bars:
         of = partial(Run, style=asked.style, max_new_tokens=asked.max_new_tokens, plugins=plugins, stage=bars.stage)
-        run = of(load_model(model), _label(model), retain_log=asked.retain_log)
+        probing = Probing(asked.attacks, asked.depth)
+        run = of(load_model(model), _label(model), retain_log=asked.retain_log, probing=probing)
         run.results.command = command
         known = _recorded_knowledge(Path(model))
         if reference is not None:
@@ -163,6 +172,7 @@ def evaluate(
         write_report(run.results.as_dict(), out)
     print_report(Console(file=sys.stdout), run.results.as_dict())
     print_metrics(Console(file=sys.stdout), run.results.rows[-1], plugins.metrics)
+    print_probes(Console(file=sys.stdout), run.results.rows[-1])
 
 
 def targets(

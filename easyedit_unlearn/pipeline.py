@@ -6,24 +6,24 @@ import copy
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn import api
 from easyedit_unlearn.components import Metric, SetMetric, Stage, no_progress
-from easyedit_unlearn.environment import versions
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
 from easyedit_unlearn.evaluation.aggregate import summarise, whole
 from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
+from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing, probe
 from easyedit_unlearn.evaluation.reference import read_reference, write_reference
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
 from easyedit_unlearn.prompting import PromptStyle
-from easyedit_unlearn.rows import DESCRIPTION, described, records
+from easyedit_unlearn.rows import Results, described, measured_row, records
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
 from easyedit_unlearn.types import Evaluation, ForgetSample, Selection, Target
 
@@ -34,30 +34,12 @@ if TYPE_CHECKING:
     from easyedit_unlearn.models import Pair
 
 
-@dataclass
-class Results:
-    """What ``results.json`` holds: the untouched model as a row, a row a method, a record a prompt.
-
-    ``status`` is running, complete, failed or interrupted.
-    """
-
-    before: dict[str, Any] | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    status: str = "running"
-    message: str = ""
-    command: str = ""
-    hparams: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 class Run:
     """One model, three disjoint sets, and any number of methods, each starting from the same weights.
 
     Of the last method: ``system_prompt`` is what it has the model told before every question, ``lora`` what its LoRA
-    adapters added. ``retain_log``: the scores of a model that never saw the forget set (``evaluation.reference``).
+    adapters added. ``probing``: what else is done to bring the facts back. ``retain_log``: the scores of a model that
+    never saw the forget set (``evaluation.reference``).
     """
 
     def __init__(
@@ -70,9 +52,10 @@ class Run:
         plugins: Plugins | None = None,
         stage: Stage = no_progress,
         retain_log: Path | None = None,
+        probing: Probing = NO_PROBES,
     ) -> None:
         self.model, self.tokenizer = model
-        self.retain_log = retain_log
+        self.retain_log, self.probing = retain_log, replace(probing, style=style, max_new_tokens=max_new_tokens)
         self.label, self.style, self.max_new_tokens, self.stage = label, style, max_new_tokens, stage
         found = list((plugins or default_plugins()).metrics)
         self.metrics = [metric for metric in found if isinstance(metric, Metric)]
@@ -139,7 +122,8 @@ class Run:
         if log is not None:
             write_reference(log, found, self.label, self._asked())
         name = "as it stands"
-        self.results.rows.append(self._row({"method": name, "label": name}, None, found))
+        row = self._row({"method": name, "label": name}, None, found)
+        self.results.rows.append(row | self._probed(self.model, name, found))
         self.results.samples += records(name, self.selection, None, found)
 
     @contextmanager
@@ -214,7 +198,8 @@ class Run:
             self.system_prompt = hparams.method.system_prompt(whole.forget[:stop], targets[:stop], hparams)
             after = self._evaluate(editor.model, about["label"], self.system_prompt)
             row = self._row(about | {"n_requests": requests}, before, after)
-            self.results.rows.append(row | {"seconds": seconds, "peak_memory_mb": memory})
+            row |= {"seconds": seconds, "peak_memory_mb": memory} | self._probed(editor.model, about["label"], after)
+            self.results.rows.append(row)
             used = targets if hparams.method.uses_targets else ()
             self.results.samples += records(about["label"], self.selection, before, after, used)
             yield editor.model
@@ -254,9 +239,19 @@ class Run:
             style=self.style,
             system=system,
             max_new_tokens=self.max_new_tokens,
-            stage=lambda what, total: self.stage(f"{name}: {what}", total),
+            stage=self._named(name),
             replies=replies,
         )
+
+    def _probed(self, model: PreTrainedModel, name: str, after: Evaluation) -> dict[str, Any]:
+        """What brings back the forgotten facts, where that was asked for."""
+        if not (self.probing.attacks or self.probing.depth):
+            return {}
+        how, stage = replace(self.probing, system=self.system_prompt), self._named(name)
+        return {"probes": probe(model, self.tokenizer, self.selection, after, how, stage)}
+
+    def _named(self, name: str) -> Stage:
+        return lambda what, total: self.stage(f"{name}: {what}", total)
 
     def _knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
         new = [sample for sample in samples if sample.key not in self._known]
@@ -276,22 +271,12 @@ class Run:
         )
 
     def _row(self, about: Mapping[str, Any], before: Evaluation | None, after: Evaluation) -> dict[str, Any]:
-        selection = self.selection
         log = self.retain_log if after.scored else None
         reference = read_reference(log, after, self._asked()) if log else None
-        return {
-            **DESCRIPTION,
-            **about,
-            "model": self.label,
-            "n_forget": len(selection.forget),
-            "n_known": sum(s.key in selection.known for s in selection.forget),
-            "n_retain": len(selection.retain),
-            "n_holdout": len(selection.holdout),
-            **summarise(after, self.metrics, selection.known),
+        measures = {
+            **summarise(after, self.metrics, self.selection.known),
             **whole(after, self.metrics, self.set_metrics, reference),
             "ppl_before": before.perplexity if before else None,
             "ppl_after": after.perplexity,
-            "seconds": None,
-            "peak_memory_mb": None,
-            "versions": versions(),
         }
+        return measured_row({**about, "model": self.label}, self.selection, measures)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from easyedit_unlearn.environment import versions
 from easyedit_unlearn.evaluation.evaluate import by_question
 from easyedit_unlearn.types import Evaluation, Selection, Target
 
@@ -16,6 +18,41 @@ DESCRIPTION: Mapping[str, Any] = {
     "n_requests": 0, "refusals": None,
 }  # fmt: skip
 """The columns that tell rows apart; a model as it stands has none of them."""
+
+
+@dataclass
+class Results:
+    """What ``results.json`` holds: the untouched model as a row, a row a method, a record a prompt.
+
+    ``status`` is running, complete, failed or interrupted.
+    """
+
+    before: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "running"
+    message: str = ""
+    command: str = ""
+    hparams: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measured_row(about: Mapping[str, Any], selection: Selection, measures: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table: what was run, on how many facts, and what came of it; what it cost is filled in later."""
+    return {
+        **DESCRIPTION,
+        **about,
+        "n_forget": len(selection.forget),
+        "n_known": sum(s.key in selection.known for s in selection.forget),
+        "n_retain": len(selection.retain),
+        "n_holdout": len(selection.holdout),
+        **measures,
+        "seconds": None,
+        "peak_memory_mb": None,
+        "versions": versions(),
+    }
 
 
 def described(hparams: UnlearnHyperParams, host: str) -> dict[str, Any]:

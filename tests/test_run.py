@@ -134,6 +134,19 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     assert cli(*arguments, "--overwrite").returncode == 0
 
 
+def test_a_run_says_what_is_hidden_and_what_is_forgotten(graddiff, facts_file, taught_path, tmp_path):
+    out = tmp_path / "out"
+    done = cli("run", graddiff, *sets(facts_file), "--model", taught_path, "--out", out, "--attacks", "--depth")
+    assert done.returncode == 0, done.stderr_text
+    (row,) = json.loads((out / "results.json").read_text())["rows"]
+    found = row["probes"]
+    assert found["facts"] == round(2 * (1 - row["forget_answer_rate"])) > 0
+    assert found["hidden"] + found["forgotten"] == found["facts"] == found["back"]["relearning"]["of"]
+    assert found["hidden"] == sum(bool(names) for names in found["samples"].values())
+    assert f"{found['hidden']} hidden" in " ".join(done.stdout_text.split())
+    assert "what brings facts back" in done.stdout_text
+
+
 def test_a_lora_run_saves_its_adapters_beside_the_checkpoint(facts_file, taught_path, tmp_path):
     peft = pytest.importorskip("peft")
     values = {"learning_rate": 5e-3, "num_train_epochs": 10, "per_device_train_batch_size": 2, "rank": 2}

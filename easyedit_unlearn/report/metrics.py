@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from easyedit_unlearn.components import Component, Metric, SetMetric
+from easyedit_unlearn.evaluation.probes import ABOUT
 
 _ARROWS = {"up": " ↑", "down": " ↓", "none": ""}
 
@@ -35,6 +36,16 @@ def without_reference(row: Mapping[str, Any], metrics: Iterable[Component]) -> l
         metric.name
         for metric in metrics
         if isinstance(metric, SetMetric) and metric.needs_reference and row["overall"].get(metric.name) is None
+    ]
+
+
+def probe_cells(row: Mapping[str, Any]) -> list[list[str]]:
+    """Name, share and meaning of each probe; ``-`` where it could be tried on no fact."""
+    found = row["probes"]["back"]
+    return [
+        [name, f"{found[name]['back']}/{found[name]['of']}" if found[name]["of"] else "-", about]
+        for name, about in ABOUT.items()
+        if name in found
     ]
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from easyedit_unlearn.components import Component
 from easyedit_unlearn.evaluation.reference import HOW_TO
-from easyedit_unlearn.report.metrics import metric_cells, overall_cells, without_reference
+from easyedit_unlearn.report.metrics import metric_cells, overall_cells, probe_cells, without_reference
 from easyedit_unlearn.report.table import (
     COLUMNS,
     REFUSALS,
@@ -68,6 +68,20 @@ def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Co
     print_rows(console, "About the whole", ("metric", "value", "what it is"), overall_cells(row, metrics))
     if lacking := without_reference(row, metrics):
         console.print(Text(f"undefined without a reference: {', '.join(lacking)}. {HOW_TO}"), soft_wrap=True)
+
+
+def print_probes(console: Console, row: Mapping[str, Any]) -> None:
+    """What brought forgotten facts back, and how many nothing did; nothing where it was not asked."""
+    if not (found := row.get("probes")):
+        return
+    console.print()
+    title = f"{row['label']}: what brings facts back"
+    print_rows(console, title, ("probe", "came back", "what it is"), probe_cells(row))
+    verdict = (
+        f"{found['facts']} facts known before are not given when asked plainly: {found['hidden']} hidden (something "
+        f"of this brings them back), {found['forgotten']} forgotten (nothing does)"
+    )
+    console.print(Text(verdict), soft_wrap=True)
 
 
 def print_refusals(console: Console, rows: Sequence[Alignment], summary: Mapping[str, Any]) -> None:

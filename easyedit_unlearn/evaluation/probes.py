@@ -1,0 +1,118 @@
+"""Is what a model no longer gives forgotten, or only hidden? All attacks and depth probes on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
+from easyedit_unlearn.text import gives_answer
+from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ABOUT: Mapping[str, str] = {
+    **{name: attack.summary for name, attack in ATTACKS.items()},
+    "sampled": "any of 8 replies at temperature 1",
+    "logit_lens": "the likeliest answer at some layer",
+    "relearning": "after 10 steps on the other half of the forget set",
+    "int8": "all linear weights rounded to 8 bits",
+    "int4": "all linear weights rounded to 4 bits",
+}
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Which probes; and how the model is asked, which a run fills in itself."""
+
+    attacks: bool = False
+    depth: bool = False
+    style: Any = "auto"
+    system: str | None = None
+    max_new_tokens: int = 48
+
+
+NO_PROBES = Probing()
+
+
+def probe(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    selection: Selection,
+    evaluation: Evaluation,
+    how: Probing,
+    stage: Stage = no_progress,
+) -> dict[str, Any]:
+    """What brings back facts of the forget set that were known before and are not given when asked plainly.
+
+    Returns:
+        ``facts``, how many these are; ``back``, by probe how many came back of how many it could be tried on; how many
+        are ``hidden`` (something brought them back) and ``forgotten`` (nothing did); ``samples``, by sample id what
+        brought it back; and with ``depth``, ``lens``: by layer the mean probability per answer token.
+    """
+    gone = forgotten(selection, evaluation)
+    asking = asking_of(tokenizer, selection.forget, selection.retain, style=how.style, system=how.system)
+    found: dict[str, Sequence[bool | None]] = {}
+    lens: list[float] = []
+    if gone and how.attacks:
+        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
+        found["sampled"] = sampled(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
+    if gone and how.depth:
+        deep, lens = _depth(model, tokenizer, gone, asking, how, stage)
+        found |= deep
+    names = {s.id: [name for name, back in found.items() if back[number]] for number, s in enumerate(gone)}
+    hidden = sum(bool(by) for by in names.values())
+    back = {
+        name: {"back": sum(value is True for value in values), "of": sum(value is not None for value in values)}
+        for name, values in found.items()
+    }
+    counts = {"facts": len(gone), "hidden": hidden, "forgotten": len(gone) - hidden}
+    return {**counts, "back": back, "samples": names, "lens": lens}
+
+
+def forgotten(selection: Selection, evaluation: Evaluation) -> list[ForgetSample]:
+    """Known before, and not given on the plain question."""
+    return [
+        seen.sample
+        for seen in (scored.observation for scored in evaluation.scored)
+        if seen.group == "forget"
+        and seen.sample.key in selection.known
+        and not gives_answer(seen.text, seen.prompt, seen.sample.answers)
+    ]
+
+
+def _depth(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample], asking: Asking,
+    how: Probing, stage: Stage,
+) -> tuple[dict[str, Sequence[bool | None]], list[float]]:  # fmt: skip
+    import math
+
+    from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded
+
+    ask = _asked(model, tokenizer, asking, how, stage)
+    layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], stage)
+    found: dict[str, Sequence[bool | None]] = {
+        "logit_lens": [any(hit for _, hit in rows) if rows else None for rows in layers],
+        "relearning": relearned(model, tokenizer, gone, ask, prompt=asking.ask, stage=stage),
+        **{f"int{bits}": rounded(model, gone, ask, bits) for bits in (8, 4)},
+    }
+    by_layer = zip(*(rows for rows in layers if rows), strict=True)
+    return found, [fmean(math.exp(logprob) for logprob, _ in row) for row in by_layer]
+
+
+def _asked(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asking: Asking, how: Probing, stage: Stage
+) -> Callable[[Sequence[ForgetSample]], list[bool]]:
+    from easyedit_unlearn.evaluation.inference import generate_replies
+
+    def ask(samples: Sequence[ForgetSample]) -> list[bool]:
+        prompts = [asking.ask(sample.question) for sample in samples]
+        advance = stage("asking again", len(prompts))
+        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=how.max_new_tokens, progress=advance)
+        return [gives_answer(r, s.question, s.answers) for r, s in zip(replies, samples, strict=True)]
+
+    return ask
