@@ -16,13 +16,14 @@ from easyedit_unlearn.components import Metric, SetMetric, Stage, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
 from easyedit_unlearn.evaluation.aggregate import summarise, whole
 from easyedit_unlearn.evaluation.alignment import align, summary
+from easyedit_unlearn.evaluation.editing import editing_metrics, editing_pairs
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing, probe
 from easyedit_unlearn.evaluation.reference import read_reference, write_reference
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
-from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.prompting import PromptStyle, format_prompt
 from easyedit_unlearn.rows import Results, described, measured_row, records
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
 from easyedit_unlearn.types import Evaluation, ForgetSample, Selection, Target
@@ -198,9 +199,9 @@ class Run:
             self.system_prompt = hparams.method.system_prompt(whole.forget[:stop], targets[:stop], hparams)
             after = self._evaluate(editor.model, about["label"], self.system_prompt)
             row = self._row(about | {"n_requests": requests}, before, after)
-            row |= {"seconds": seconds, "peak_memory_mb": memory} | self._probed(editor.model, about["label"], after)
-            self.results.rows.append(row)
             used = targets if hparams.method.uses_targets else ()
+            row |= {"seconds": seconds, "peak_memory_mb": memory, **self._editing(editor.model, before, used)}
+            self.results.rows.append(row | self._probed(editor.model, about["label"], after))
             self.results.samples += records(about["label"], self.selection, before, after, used)
             yield editor.model
 
@@ -242,6 +243,16 @@ class Run:
             stage=self._named(name),
             replies=replies,
         )
+
+    def _editing(
+        self, model: PreTrainedModel, before: Evaluation, targets: Sequence[Target]
+    ) -> dict[str, float | None]:
+        def ask(question: str) -> str:
+            return format_prompt(self.tokenizer, question, self.style, system=self.system_prompt)
+
+        forget = {sample.id for sample in self.selection.forget}
+        pairs = editing_pairs(before, [target for target in targets if target.sample_id in forget])
+        return editing_metrics(model, self.tokenizer, pairs, ask, self._named("after"))
 
     def _probed(self, model: PreTrainedModel, name: str, after: Evaluation) -> dict[str, Any]:
         """What brings back the forgotten facts, where that was asked for."""

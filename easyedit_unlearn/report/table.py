@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,11 @@ COLUMNS = (
     Column("holdout_answer_rate", "holdout: kept ↑", "share of known neighbours kept that no method ever saw"),
     Column("retain_refusal_rate", "retain: refused ↓", "over-refusal on the retain set"),
     Column("holdout_refusal_rate", "holdout: refused ↓", "over-refusal on the neighbours"),
+    Column(
+        "reliability", "reliability ↑", "EasyEdit's: share of the refusal's tokens that come, asked as edited", "part"
+    ),
+    Column("generality", "generality ↑", "the same, asked in other words", "part"),
+    Column("locality", "locality ↑", "share of what was said on the neighbours that still comes", "part"),
     Column("ppl_after", "perplexity", "on the bundled text; the first row is the value before", "number"),
     Column("seconds", "seconds", "of unlearning through BaseEditor, EasyEdit's own checks included", "number"),
     Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number"),
@@ -50,16 +55,23 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
     value = row.get(column.key)
     if value is None:
         return "-"
-    if column.kind == "text":
-        return str(value)
-    if column.kind == "number":
-        return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-    if column.kind == "count":
-        return str(value)
-    if "n" in row:
-        return f"{100 * value:.0f} % ({round(value * row['n'])}/{row['n']})"
-    n = row[f"n_prompts_{column.key.split('_')[0]}"]
+    if column.kind in _SHOWN:
+        return _SHOWN[column.kind](value)
+    n = row["n"] if "n" in row else row[f"n_prompts_{column.key.split('_')[0]}"]
     return f"{100 * value:.0f} % ({round(value * n)}/{n})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+_SHOWN: Mapping[str, Callable[[Any], str]] = {
+    "text": str,
+    "count": str,
+    "number": _number,
+    "part": lambda value: f"{100 * value:.0f} %",
+}
+"""How a value is written; the other kind, a share, with how many of how many prompts."""
 
 
 def all_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
