@@ -58,8 +58,8 @@ def test_a_chosen_letter(reply, letter):
     assert attacks.chosen_letter(reply) == letter
 
 
-def test_wrong_answers_are_published_or_other_answers(llama):
-    _, tokenizer = llama
+def test_wrong_answers_are_published_or_other_answers():
+    tokenizer = None  # only asking needs one
     published = ForgetSample("4", "Who?", "Ann", extras={"perturbed_answer": ["Bo", "Cy"]})
     alias = ForgetSample("5", "What is the capital of France?", "Paris", aliases=("Rome",))
     found = attacks.asking_of(tokenizer, [CAPITAL, published, alias], [ROME, OSLO], style="raw")
