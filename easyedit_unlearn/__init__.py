@@ -13,6 +13,7 @@ from easyedit_unlearn.host import importing as _importing
 
 if TYPE_CHECKING:
     from easyedit_unlearn.api import unlearning_requests
+    from easyedit_unlearn.checkpoints import Asked, evaluate
     from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, SetMetric, TargetBuilder, Task
     from easyedit_unlearn.editors.adapters import detach, load_adapters, require_mergeable, save_adapters
     from easyedit_unlearn.hookspecs import hookimpl
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": ["unlearning_requests"],
+    "checkpoints": ["Asked", "evaluate"],
     "components": ["Method", "Metric", "Options", "QueryMerger", "SetMetric", "TargetBuilder", "Task"],
     "editors.adapters": ["detach", "load_adapters", "require_mergeable", "save_adapters"],
     "hookspecs": ["hookimpl"],
@@ -34,6 +36,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Asked",
     "EditRequest",
     "ForgetSample",
     "Method",
@@ -49,6 +52,7 @@ __all__ = [
     "__version__",
     "detach",
     "embedded_model",
+    "evaluate",
     "hookimpl",
     "load_adapters",
     "require_mergeable",

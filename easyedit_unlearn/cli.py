@@ -188,10 +188,11 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
     from easyedit_unlearn import commands
+    from easyedit_unlearn.checkpoints import Asked
 
-    asked = commands.Asked(
-        (forget, retain, holdout), dict(_named(text) for text in also or []), prompt, max_new_tokens, as_reference,
-        retain_log, attacks, depth,
+    groups = dict(_named(text) for text in also or [])
+    asked = Asked(
+        forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth
     )  # fmt: skip
     commands.evaluate(
         model, asked, out, reference=reference, overwrite=overwrite, plugins=_plugins(), command=_command()
@@ -305,8 +306,8 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
 
 def _named(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UnlearnError(f"--also {text}: write NAME=TASK[:SPLIT] or NAME=FILE, NAME in letters, digits and _")
+    if not equals:
+        raise UnlearnError(f"--also {text}: write NAME=TASK[:SPLIT] or NAME=FILE")
     return name, source
 
 

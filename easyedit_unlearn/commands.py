@@ -6,10 +6,9 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from easyedit_unlearn.api import build_targets
+from easyedit_unlearn.checkpoints import Asked
+from easyedit_unlearn.checkpoints import evaluate as evaluate_model
 from easyedit_unlearn.errors import DataError, DivergenceError, UnlearnError
 from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing
@@ -27,7 +28,6 @@ from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkp
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
-from easyedit_unlearn.prompting import PromptStyle
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
 from easyedit_unlearn.storage import prepare_output, write_json, write_text
@@ -120,21 +120,6 @@ def _save(run: Run, unlearned: Any, out: Path) -> None:
         save_lora(run.lora, out / ADAPTER, base=unlearned.name_or_path)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a checkpoint is asked, which logs are written (``as_reference``) and read (``retain_log``), and whether it
-    is probed for what it no longer says (``evaluation.probes``)."""
-
-    sets: Sets
-    others: Mapping[str, str] = field(default_factory=dict)
-    style: PromptStyle = "auto"
-    max_new_tokens: int = 48
-    as_reference: Path | None = None
-    retain_log: Path | None = None
-    attacks: bool = False
-    depth: bool = False
-
-
 def evaluate(
     model: str, asked: Asked, out: Path | None, *, reference: str | None, overwrite: bool, plugins: Plugins,
     command: str,
@@ -144,35 +129,30 @@ def evaluate(
     The sets are cut by what the model knew before it was unlearned: from the checkpoint's own record, which ``run``
     writes beside it, or by asking ``reference``. With neither, the checkpoint itself is asked, and a note says so.
     """
-    forget = parse_source(asked.sets[0], plugins.tasks)
-    retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in asked.sets[1:])
-    others = {name: parse_source(text, plugins.tasks) for name, text in asked.others.items()}
+    asked.sources(plugins)  # what cannot be read is told before a model is loaded
     if out is not None:
         prepare_output(out, overwrite=overwrite)
     console = Console(file=sys.stderr)
     with Bars(console) as bars:
-        of = partial(Run, style=asked.style, max_new_tokens=asked.max_new_tokens, plugins=plugins, stage=bars.stage)
-        probing = Probing(asked.attacks, asked.depth)
-        run = of(load_model(model), _label(model), retain_log=asked.retain_log, probing=probing)
-        run.results.command = command
         known = _recorded_knowledge(Path(model))
         if reference is not None:
-            before = of(load_model(reference), _label(reference))
-            before.select(forget, retain, holdout, others=others)
+            before = asked.run(load_model(reference), _label(reference), plugins, bars.stage)
+            asked.select(before, plugins)
             known = before.knowledge()
         elif known is None and asked.as_reference is None:
             console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
-        run.recall(known or {})
-        run.select(forget, retain, holdout, others=others, may_know_nothing=asked.as_reference is not None)
-        recorded = Path(model) / SYSTEM_PROMPT
-        run.system_prompt = recorded.read_text(encoding="utf-8") if recorded.is_file() else None
-        run.evaluate_only(asked.as_reference)
-        run.results.status = "complete"
+        said = Path(model) / SYSTEM_PROMPT
+        results = evaluate_model(
+            *load_model(model), asked, known=known, label=_label(model), plugins=plugins, stage=bars.stage,
+            system_prompt=said.read_text(encoding="utf-8") if said.is_file() else None,
+        )  # fmt: skip
+        results.command = command
     if out is not None:
-        write_report(run.results.as_dict(), out)
-    print_report(Console(file=sys.stdout), run.results.as_dict())
-    print_metrics(Console(file=sys.stdout), run.results.rows[-1], plugins.metrics)
-    print_probes(Console(file=sys.stdout), run.results.rows[-1])
+        write_report(results.as_dict(), out)
+    console = Console(file=sys.stdout)
+    print_report(console, results.as_dict())
+    print_metrics(console, results.rows[-1], plugins.metrics)
+    print_probes(console, results.rows[-1])
 
 
 def targets(

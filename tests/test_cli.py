@@ -33,6 +33,7 @@ def test_plugins_json():
         (["list", "taks"], "Did you mean 'tasks'"),
         (["run", "none.yaml", "--forget", "facts", "--out", "x"], "no such hparams file"),
         (["evaluate", "--model", "embedded", "--forget", "nothing:all"], "unknown task 'nothing'"),
+        (["evaluate", "--model", "embedded", "--forget", "facts", "--also", "facts"], "NAME=TASK"),
         (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "seed"], "--set seed: write KEY=VALUE"),
         (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={"], "write KEY=VALUE"),
         (

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
 
-from easyedit_unlearn import UnlearnHyperParams  # noqa: E402
+from easyedit_unlearn import Asked, UnlearnHyperParams, evaluate  # noqa: E402
 from easyedit_unlearn.errors import ConfigError  # noqa: E402
 from easyedit_unlearn.models import load_model  # noqa: E402
 from easyedit_unlearn.pipeline import Run  # noqa: E402
@@ -222,8 +222,12 @@ def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, t
     assert row["overall"]["privleak"] is None  # there is no holdout set
     other = cli("evaluate", "--model", taught_path, "--forget", f"{forget}:first3", "--retain-log", log)
     assert (other.returncode, "--as-reference" in other.stderr_text) == (2, True)
-    bad = cli("evaluate", "--model", taught_path, *asked, "--also", "world facts=x")
-    assert (bad.returncode, "NAME=TASK" in bad.stderr_text) == (2, True)
+    with pytest.raises(ConfigError, match="'retain': names a further group"):
+        Asked(str(forget), also={"retain": "x"})
+    same = Asked(f"{forget}:first4", also={"world_facts": str(further)}, max_new_tokens=8)
+    found = evaluate(*load_model(taught_path), same)
+    assert found.rows[0]["means"]["answer_prob"]["forget"]["n"] == 4
+    assert found.rows[0]["n_known"] == 4
 
 
 def write_facts(path, *facts):
