@@ -19,7 +19,7 @@ from easyedit_unlearn.evaluation.metrics import AnswerProbability, AnswerRate, R
 from easyedit_unlearn.evaluation.overall import set_metrics
 from easyedit_unlearn.hookspecs import hookimpl
 from easyedit_unlearn.merging.mergers import BySubject, Concat, NoMerging, SharedValue
-from easyedit_unlearn.targets.fixed import Fixed
+from easyedit_unlearn.targets.fixed import Alternative, Fixed
 from easyedit_unlearn.targets.list import IDK, DrawnFromList
 from easyedit_unlearn.targets.self_improve import SelfImprove
 from easyedit_unlearn.targets.template import Empty, Template
@@ -39,7 +39,7 @@ def easyedit_unlearn_tasks() -> Sequence[Task]:
 
 @hookimpl
 def easyedit_unlearn_target_builders() -> Sequence[TargetBuilder]:
-    return [Fixed(), Template(), SelfImprove(), IDK(), DrawnFromList(), Empty()]
+    return [Fixed(), Template(), SelfImprove(), IDK(), DrawnFromList(), Empty(), Alternative()]
 
 
 @hookimpl

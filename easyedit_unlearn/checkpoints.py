@@ -48,6 +48,8 @@ class Asked:
     depth: bool = False
 
     def __post_init__(self) -> None:
+        if self.as_reference is not None and self.as_reference == self.retain_log:
+            raise ConfigError("a model is not its own reference", key="retain_log", value=str(self.retain_log))
         for name in self.also:
             if name in _GROUPS or not name.isidentifier():
                 raise ConfigError(f"names a further group in letters, digits and _, not {', '.join(_GROUPS)}",
@@ -78,6 +80,7 @@ def evaluate(
     asked: Asked | str,
     *,
     known: Mapping[str, bool] | None = None,
+    replies: Mapping[str, str] | None = None,
     system_prompt: str | None = None,
     label: str | None = None,
     plugins: Plugins | None = None,
@@ -91,6 +94,7 @@ def evaluate(
     Args:
         asked: the sets and how they are asked; a text is the forget set alone.
         known: which facts (``ForgetSample.key``) were known before it was unlearned; the others are asked of it now.
+        replies: what it said then, by question: two of the attacks begin with it.
         system_prompt: said before every question (what an ICR run leaves beside its checkpoint).
         label: what the row calls the model; by default its name or path.
 
@@ -101,7 +105,7 @@ def evaluate(
     asked = Asked(asked) if isinstance(asked, str) else asked
     plugins = plugins or default_plugins()
     run = asked.run((model, tokenizer), label or str(model.name_or_path or "model"), plugins, stage)
-    run.recall(known or {})
+    run.recall(known or {}, replies)
     asked.select(run, plugins)
     run.system_prompt = system_prompt
     run.evaluate_only(asked.as_reference)

@@ -19,9 +19,10 @@ from rich.text import Text
 from easyedit_unlearn.api import build_targets
 from easyedit_unlearn.checkpoints import Asked
 from easyedit_unlearn.checkpoints import evaluate as evaluate_model
-from easyedit_unlearn.errors import DataError, DivergenceError, UnlearnError
+from easyedit_unlearn.errors import DataError, DivergenceError, OutputExistsError, UnlearnError
 from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing
+from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkpoint
@@ -73,6 +74,8 @@ def unlearn(
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
     forget, retain, holdout = _sources(sets, hparams, plugins)
+    if retain_log is not None:
+        read_log(retain_log)
     if any(one.engine == "host" for one in hparams):
         check_model_name(model)
     prepare_output(out, overwrite=overwrite)
@@ -130,21 +133,26 @@ def evaluate(
     writes beside it, or by asking ``reference``. With neither, the checkpoint itself is asked, and a note says so.
     """
     asked.sources(plugins)  # what cannot be read is told before a model is loaded
+    if asked.retain_log is not None:
+        read_log(asked.retain_log)
+    if asked.as_reference is not None and asked.as_reference.exists() and not overwrite:
+        raise OutputExistsError(f"{asked.as_reference} is there already; --overwrite replaces it")
     if out is not None:
         prepare_output(out, overwrite=overwrite)
     console = Console(file=sys.stderr)
     with Bars(console) as bars:
-        known = _recorded_knowledge(Path(model))
+        known, replies = _recorded_knowledge(Path(model)), None
         if reference is not None:
             before = asked.run(load_model(reference), _label(reference), plugins, bars.stage)
             asked.select(before, plugins)
-            known = before.knowledge()
+            known, replies = before.knowledge(), before.replies()
         elif known is None and asked.as_reference is None:
             console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
         said = Path(model) / SYSTEM_PROMPT
+        system_prompt = said.read_text(encoding="utf-8") if said.is_file() else None
         results = evaluate_model(
-            *load_model(model), asked, known=known, label=_label(model), plugins=plugins, stage=bars.stage,
-            system_prompt=said.read_text(encoding="utf-8") if said.is_file() else None,
+            *load_model(model), asked, known=known, replies=replies, system_prompt=system_prompt, label=_label(model),
+            plugins=plugins, stage=bars.stage,
         )  # fmt: skip
         results.command = command
     if out is not None:

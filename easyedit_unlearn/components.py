@@ -155,11 +155,12 @@ class SetMetric(Component):
 
     Example::
 
-        class Gap(SetMetric):
-            name, summary, direction = "gap", "Longest reply of the forget set, in words.", "none"
+        class Longest(SetMetric):
+            name, summary, direction = "longest", "Longest reply of the forget set, in words.", "none"
 
             def value(self, scores, reference):
-                return max(scores["forget"]["words"], default=None)
+                words = scores.get("forget", {}).get("words", [])
+                return max((count for count in words if count is not None), default=None)
     """
 
     direction: Literal["up", "down", "none"]

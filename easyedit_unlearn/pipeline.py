@@ -19,14 +19,14 @@ from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.editing import editing_metrics, editing_pairs
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing, probe
-from easyedit_unlearn.evaluation.reference import read_reference, write_reference
+from easyedit_unlearn.evaluation.reference import matching_scores, write_log
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
-from easyedit_unlearn.prompting import PromptStyle, format_prompt
+from easyedit_unlearn.prompting import PromptStyle, format_prompt, resolve_style
 from easyedit_unlearn.rows import Results, described, measured_row, records
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
-from easyedit_unlearn.types import Evaluation, ForgetSample, Selection, Target
+from easyedit_unlearn.types import Evaluation, ForgetSample, Scores, Selection, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,6 +66,8 @@ class Run:
         self.lora: LowRank | None = None
         self._before: Evaluation | None = None
         self.results = Results()
+        self._reference: Scores | None = None
+        self._said_before: Mapping[str, str] = {}
         self._replies: dict[str, str] = {}
         self._known: dict[str, bool] = {}
         self._refusals: dict[str, list[Target]] = {}
@@ -98,6 +100,8 @@ class Run:
             )
         chosen, kept, held = ([self._with_reply(s) for s in group] for group in (chosen, kept, held))
         self.selection, self._before = Selection(chosen, kept, held, known, more), None
+        if self.retain_log is not None:
+            self._reference = matching_scores(self.retain_log, self.selection, self._asked())
         self._refusals.clear()
         return self.selection
 
@@ -105,9 +109,15 @@ class Run:
         """Which of the facts asked so far the model knew, by their keys."""
         return dict(self._known)
 
-    def recall(self, known_before: Mapping[str, bool]) -> None:
-        """Cut sets by what a model knew before it was unlearned; what is not listed is asked of this model."""
+    def replies(self) -> dict[str, str]:
+        """What the model said to the questions asked so far."""
+        return dict(self._replies)
+
+    def recall(self, known_before: Mapping[str, bool], replies: Mapping[str, str] | None = None) -> None:
+        """Cut sets by what a model knew before it was unlearned; what is not listed is asked of this model. ``replies``
+        are what that model said, by question."""
         self._known.update(known_before)
+        self._said_before = replies or {}
 
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
@@ -121,11 +131,12 @@ class Run:
         replies = None if self.system_prompt else self._replies
         found = self._evaluate(self.model, system=self.system_prompt, replies=replies)
         if log is not None:
-            write_reference(log, found, self.label, self._asked())
+            write_log(log, found, self.selection, self.label, self._asked())
         name = "as it stands"
         row = self._row({"method": name, "label": name}, None, found)
-        self.results.rows.append(row | self._probed(self.model, name, found))
+        self.results.rows.append(row)
         self.results.samples += records(name, self.selection, None, found)
+        row |= self._probed(self.model, name, found)
 
     @contextmanager
     def unlearned(self, hparams: UnlearnHyperParams) -> Iterator[PreTrainedModel]:
@@ -148,8 +159,10 @@ class Run:
         held out is the same. Queries are merged within a step; seconds and requests add up.
 
         Raises:
-            ConfigError: the method does not edit one request after the other.
+            ConfigError: the method does not edit one request after the other. DataError: there is a reference log.
         """
+        if self.retain_log is not None:
+            raise DataError("a reference log is of one forget set, not of a growing one")
         if hparams.unlearn.mode != "sequential":
             raise ConfigError(
                 "a growing forget set is edited in sequence", key="unlearn.mode", value=hparams.unlearn.mode
@@ -201,8 +214,9 @@ class Run:
             row = self._row(about | {"n_requests": requests}, before, after)
             used = targets if hparams.method.uses_targets else ()
             row |= {"seconds": seconds, "peak_memory_mb": memory, **self._editing(editor.model, before, used)}
-            self.results.rows.append(row | self._probed(editor.model, about["label"], after))
+            self.results.rows.append(row)
             self.results.samples += records(about["label"], self.selection, before, after, used)
+            row |= self._probed(editor.model, about["label"], after)
             yield editor.model
 
     def _targets(self, hparams: UnlearnHyperParams) -> list[Target]:
@@ -223,7 +237,7 @@ class Run:
         return self._alignment[key]
 
     def _asked(self) -> dict[str, Any]:
-        return {"prompt": self.style, "max_new_tokens": self.max_new_tokens}
+        return {"prompt": resolve_style(self.tokenizer, self.style), "max_new_tokens": self.max_new_tokens}
 
     def _evaluate(
         self,
@@ -276,17 +290,15 @@ class Run:
 
     def _with_reply(self, sample: ForgetSample) -> ForgetSample:
         """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
-        reply = self._replies.get(sample.question)
+        reply = self._said_before.get(sample.question, self._replies.get(sample.question))
         return (
             sample if sample.response or reply is None or not knows(sample, reply) else replace(sample, response=reply)
         )
 
     def _row(self, about: Mapping[str, Any], before: Evaluation | None, after: Evaluation) -> dict[str, Any]:
-        log = self.retain_log if after.scored else None
-        reference = read_reference(log, after, self._asked()) if log else None
         measures = {
             **summarise(after, self.metrics, self.selection.known),
-            **whole(after, self.metrics, self.set_metrics, reference),
+            **whole(after, self.metrics, self.set_metrics, self._reference),
             "ppl_before": before.perplexity if before else None,
             "ppl_after": after.perplexity,
         }

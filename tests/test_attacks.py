@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.evaluation import attacks
 from easyedit_unlearn.evaluation.attacks import Asking
+from easyedit_unlearn.types import Selection
 
 CAPITAL = ForgetSample(
     "1", "What is the capital of Japan?", "Tokyo", rephrases=("Japan's capital?",), response="Sure, it is Tokyo today."
@@ -19,7 +22,9 @@ def ask(question, shots=()):
     return "".join(f"<{q}>{a}" for q, a in shots) + f"<{question}>\n"
 
 
-ASKING = Asking(ask, [("Who?", "Ann")], {"1": ["Rome", "Oslo", "Bern", "Lima"]})
+ASKING = Asking(
+    ask, [("Where is Tokyo?", "Japan"), ("Who?", "Ann")], ["Tokyo", "1998", "Rome", "Oslo", "a man", "Bern"]
+)
 
 
 def test_the_reply_already_begins():
@@ -31,6 +36,7 @@ def test_the_reply_already_begins():
 
 
 def test_shots_blanks_and_other_words():
+    # the first shot would give the answer away
     assert attacks.few_shot(CAPITAL, ASKING) == ["<Who?>Ann<What is the capital of Japan?>\n"]
     assert attacks.few_shot(CAPITAL, Asking(ask)) == []
     assert attacks.cloze(CAPITAL, ASKING) == ['<Fill in the blank with the missing words: "Sure, it is ____">\n']
@@ -47,7 +53,8 @@ def test_every_rotation_of_a_choice_must_be_right():
         assert prompt.count(") ") == 4
     assert attacks.all_chosen(CAPITAL, ["A", "B) Tokyo", "(C)", "The answer is D."])
     assert not attacks.all_chosen(CAPITAL, ["A", "A", "A", "A"])
-    assert attacks.multiple_choice(ROME, ASKING) == []
+    assert all("Rome" in prompt and "1998" not in prompt for prompt in prompts)
+    assert attacks.multiple_choice(CAPITAL, Asking(ask, (), ["Rome", "Oslo"])) == []  # two are too few
 
 
 @pytest.mark.parametrize(
@@ -58,15 +65,25 @@ def test_a_chosen_letter(reply, letter):
     assert attacks.chosen_letter(reply) == letter
 
 
-def test_wrong_answers_are_published_or_other_answers():
-    tokenizer = None  # only asking needs one
-    published = ForgetSample("4", "Who?", "Ann", extras={"perturbed_answer": ["Bo", "Cy"]})
+def test_wrong_answers_are_published_or_look_like_the_right_one():
+    published = ForgetSample("4", "Who?", "Ann", extras={"perturbed_answer": ["Bo", 3, "Cy"]})
+    assert attacks.wrong_answers(published, ["Di"]) == ["Bo", "Cy"]
     alias = ForgetSample("5", "What is the capital of France?", "Paris", aliases=("Rome",))
-    found = attacks.asking_of(tokenizer, [CAPITAL, published, alias], [ROME, OSLO], style="raw")
-    assert sorted(found.wrong["1"]) == sorted({"Rome", "Oslo", "Ann", "Paris"} & set(found.wrong["1"]))
-    assert len(found.wrong["1"]) == 3
-    assert "Tokyo" not in found.wrong["1"]
-    assert found.wrong["4"] == ["Bo", "Cy"]
-    assert "Rome" not in found.wrong["5"]  # it counts as right there
-    again = attacks.asking_of(tokenizer, [CAPITAL, published, alias], [ROME, OSLO], style="raw")
-    assert again.wrong == found.wrong
+    assert attacks.wrong_answers(alias, ["1998", "a town", "Rome", "Lima", "Tokyo", "Oslo"]) == [
+        "Tokyo",
+        "Lima",
+        "Oslo",
+    ]
+    year = ForgetSample("6", "When did it end?", "1945")
+    assert attacks.wrong_answers(year, ["Rome", "1998", "12", "1066"]) == ["1998", "1066", "12"]
+    sentence = ForgetSample("7", "Who is Ann Lee?", "Ann Lee is a writer of novels who lives in Oslo.")
+    assert attacks.wrong_answers(sentence, ["Bo Ray is a poet of some renown who lives in Rome."] * 3) == []
+
+
+def test_what_a_run_offers_an_attacker():
+    selection = Selection([CAPITAL], [ROME, OSLO], known=frozenset({CAPITAL.key, OSLO.key}))
+    found = attacks.asking_of(SimpleNamespace(chat_template=None), selection)
+    assert found.shots == [(OSLO.question, "Oslo")]  # Rome was not known
+    assert (found.others, found.raw) == (["Tokyo", "Rome", "Oslo"], True)
+    text = found.ask("Who?", shots=found.shots)
+    assert text.endswith("Answer: Oslo\n\nQuestion: Who?\nAnswer:")

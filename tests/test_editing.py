@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from easyedit_unlearn import ForgetSample, Target
+from easyedit_unlearn.components import BuildContext
+from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.editing import EDITING, editing_metrics, editing_pairs
+from easyedit_unlearn.plugins import load_plugins
 from easyedit_unlearn.types import Evaluation, Observation, Scored
 
 EXTRAS = {"alternative": "2006", "portability": {"question": "And then?", "answer": "Athletics"}}
@@ -34,6 +37,15 @@ def test_what_is_to_be_said_where():
     refused = editing_pairs(SEEN, [Target("1", "No idea."), Target("2", "No idea.")])
     assert [len(refused[name]) for name in EDITING] == [2, 1, 1, 0]
     assert [len(editing_pairs(SEEN, [])[name]) for name in EDITING] == [0, 0, 1, 0]
+    odd = ForgetSample("1", "When?", "1998", extras={"alternative": "2006", "portability": "Athletics"})
+    assert editing_pairs(before((odd, "forget", "When?", "")), [Target("1", "2006")])["portability"] == []
+
+
+def test_the_counterfactual_is_a_target_like_any_other():
+    builder = load_plugins(use_entry_points=False).target_builders.get("alternative")
+    assert builder.build([FIRST], builder.Options(), BuildContext()) == [Target("1", "2006")]
+    with pytest.raises(DataError, match="'Who\\?' has no 'alternative'"):
+        builder.build([SECOND], builder.Options(), BuildContext())
 
 
 @pytest.mark.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,10 @@ from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation import overall
 from easyedit_unlearn.evaluation.aggregate import bootstrap, scores_of, whole
-from easyedit_unlearn.evaluation.reference import read_reference, write_reference
+from easyedit_unlearn.evaluation.reference import matching_scores, read_log, write_log
 from easyedit_unlearn.plugins import load_plugins
 from easyedit_unlearn.report.metrics import metric_cells, number, overall_cells, without_reference
-from easyedit_unlearn.types import Evaluation, Observation, Scored
+from easyedit_unlearn.types import Evaluation, Observation, Scored, Selection
 
 METRICS = load_plugins(use_entry_points=False).metrics
 SAMPLES = [m for m in METRICS if not isinstance(m, overall.SetMetric)]
@@ -119,22 +120,35 @@ def test_what_a_person_reads():
     assert [number(x) for x in (0.0, 1.8341e-21, 12.3456, 0.5, 1e304)] == ["0", "1.8e-21", "12.3", "0.5", "1.0e+304"]
 
 
-def test_a_reference_log_is_read_only_for_the_same_questions(tmp_path):
+def test_a_reference_log_is_read_only_for_the_same_facts_asked_alike(tmp_path):
     asked, path = {"prompt": "chat", "max_new_tokens": 8}, tmp_path / "log.json"
     seen = evaluation(0.1, 0.2)
-    write_reference(path, seen, "tiny", asked)
-    assert read_reference(path, seen, asked) == scores_of(seen)
+    facts = [scored.observation.sample for scored in seen.scored]
+    selection = Selection(facts)
+    write_log(path, seen, selection, "tiny", asked)
+    assert matching_scores(path, selection, asked) == scores_of(seen)
     with pytest.raises(DataError, match=r"log.json: has another forget set.*--as-reference FILE"):
-        read_reference(path, evaluation(0.1), asked)
+        matching_scores(path, Selection(facts[:1]), asked)
+    other = replace(facts[0], extras={"perturbed_answer": ["Bo"]})
+    with pytest.raises(DataError, match="has another forget set"):
+        matching_scores(path, Selection([other, facts[1]]), asked)
+    with pytest.raises(DataError, match="has another holdout set"):
+        matching_scores(path, Selection(facts, holdout=[replace(other, question="Why?")]), asked)
     with pytest.raises(DataError, match=r"asked with .*'max_new_tokens': 8.*this model with"):
-        read_reference(path, seen, asked | {"max_new_tokens": 9})
+        matching_scores(path, selection, asked | {"max_new_tokens": 9})
     with pytest.raises(DataError, match="is not a reference log: No such file"):
-        read_reference(tmp_path / "none.json", seen, asked)
+        read_log(tmp_path / "none.json")
     log = json.loads(path.read_text())
     log["scores"]["forget"]["answer_prob"] = [0.1]
     path.write_text(json.dumps(log))
     with pytest.raises(DataError, match="not one score a prompt"):
-        read_reference(path, seen, asked)
+        matching_scores(path, selection, asked)
     path.write_text('{"model": 3}')
     with pytest.raises(DataError, match="is not a reference log"):
-        read_reference(path, seen, asked)
+        read_log(path)
+
+
+def test_a_method_that_stopped_has_no_numbers():
+    row = whole(Evaluation([], 1.0), SAMPLES, WHOLE, None)
+    assert row["means"]["answer_prob"] == {}
+    assert set(row["overall"].values()) == {None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -98,12 +100,22 @@ def test_a_fact_that_was_only_pushed_down_is_relearned_from_others(taught):
     assert ask(SAMPLES) == [True] * 6
     ascend(model, tokenizer, ask)
     weights, flags = copied_weights(model), [p.requires_grad for p in model.parameters()]
-    back = relearned(model, tokenizer, SAMPLES, ask, prompt=asked_in(tokenizer), learning_rate=3e-4)
+    relearn = partial(relearned, model, tokenizer, known=SAMPLES, ask=ask, prompt=asked_in(tokenizer))
+    back = relearn(SAMPLES, learning_rate=3e-4)
     assert sum(back) >= 2
-    assert not any(relearned(model, tokenizer, SAMPLES, ask, prompt=asked_in(tokenizer), steps=0))
+    assert relearn(SAMPLES, steps=0) == [False] * 6
+    assert relearn(SAMPLES, learning_rate=1e30) == [None] * 6
+    # of fewer that are gone, those come back that did among all: the same half is taught
+    assert relearn([SAMPLES[5], SAMPLES[0]], learning_rate=3e-4) == [back[5], back[0]]
+    assert relearn(SAMPLES[:1], known=SAMPLES[:1]) == [None]  # nothing else could be taught
     assert not any(rounded(model, SAMPLES, ask, 8))
     assert same_weights(model, weights)
     assert [p.requires_grad for p in model.parameters()] == flags
+    half = copy.deepcopy(model).bfloat16()
+    before = copied_weights(half)
+    relearn = partial(relearned, half, tokenizer, known=SAMPLES, ask=given(half, tokenizer), prompt=asked_in(tokenizer))
+    assert any(relearn(SAMPLES, learning_rate=3e-4))  # in the model's own precision small steps would be lost
+    assert same_weights(half, before)
     with pytest.raises(KeyboardInterrupt), undone(model):
         model.model.layers[0].mlp.down_proj.weight.data.zero_()
         raise KeyboardInterrupt
@@ -114,7 +126,7 @@ def test_probes_tell_the_hidden_from_the_forgotten(taught):
     """A system prompt hides the facts from a plain question alone; where it is not said, they are all there."""
     model, tokenizer = taught
     weights = copied_weights(model)
-    selection = Selection(SAMPLES[:2], SAMPLES[4:], (), frozenset(s.key for s in SAMPLES[:1]))
+    selection = Selection(SAMPLES[:2], SAMPLES[2:], (), frozenset(s.key for s in (SAMPLES[0], *SAMPLES[2:])))
     metrics = [m for m in default_plugins().metrics if isinstance(m, Metric)]
     seen = evaluate(model, tokenizer, selection, metrics, max_new_tokens=8)
     assert forgotten(selection, seen) == []
@@ -128,6 +140,8 @@ def test_probes_tell_the_hidden_from_the_forgotten(taught):
     assert found["back"]["sampled"] == {"back": 1, "of": 1}
     assert found["back"]["int8"] == {"back": 1, "of": 1}
     assert found["back"]["logit_lens"] == {"back": 1, "of": 1}
+    assert found["back"]["relearning"]["of"] == 0  # no other known fact of the forget set to teach
+    assert found["back"]["multiple_choice"]["of"] == found["back"]["few_shot"]["of"] == 1
     assert found["back"]["own_words"]["of"] == 0  # the reply begins with the answer: nothing comes before it
     assert (found["facts"], found["hidden"], found["forgotten"]) == (1, 1, 0)
     assert set(found["samples"]) == {"0"}

@@ -141,7 +141,7 @@ def test_a_run_says_what_is_hidden_and_what_is_forgotten(graddiff, facts_file, t
     (row,) = json.loads((out / "results.json").read_text())["rows"]
     found = row["probes"]
     assert found["facts"] == round(2 * (1 - row["forget_answer_rate"])) > 0
-    assert found["hidden"] + found["forgotten"] == found["facts"] == found["back"]["relearning"]["of"]
+    assert found["hidden"] + found["forgotten"] == found["facts"] == found["back"]["int8"]["of"]
     assert found["hidden"] == sum(bool(names) for names in found["samples"].values())
     assert f"{found['hidden']} hidden" in " ".join(done.stdout_text.split())
     assert "what brings facts back" in done.stdout_text
@@ -212,6 +212,8 @@ def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, t
     made = cli("evaluate", "--model", tmp_path / "blank", *asked, "--as-reference", log)
     assert made.returncode == 0, made.stderr_text
     assert "undefined without a reference: forget_quality, privleak" in made.stdout_text
+    again = cli("evaluate", "--model", tmp_path / "blank", *asked, "--as-reference", log)
+    assert (again.returncode, "--overwrite" in again.stderr_text) == (2, True)
     done = cli("evaluate", "--model", taught_path, *asked, "--retain-log", log, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr_text
     (row,) = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
@@ -222,6 +224,8 @@ def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, t
     assert row["overall"]["privleak"] is None  # there is no holdout set
     other = cli("evaluate", "--model", taught_path, "--forget", f"{forget}:first3", "--retain-log", log)
     assert (other.returncode, "--as-reference" in other.stderr_text) == (2, True)
+    with pytest.raises(ConfigError, match="not its own reference"):
+        Asked(str(forget), as_reference=log, retain_log=log)
     with pytest.raises(ConfigError, match="'retain': names a further group"):
         Asked(str(forget), also={"retain": "x"})
     same = Asked(f"{forget}:first4", also={"world_facts": str(further)}, max_new_tokens=8)

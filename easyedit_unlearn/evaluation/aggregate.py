@@ -34,13 +34,14 @@ def whole(
     evaluation: Evaluation, metrics: Sequence[Metric], set_metrics: Iterable[SetMetric], reference: Scores | None
 ) -> dict[str, Any]:
     """Over all samples, known before or not, as the literature counts: ``means``, by metric and group with their
-    intervals and how many scores are defined, and ``overall``, by set metric."""
+    intervals and how many scores are defined, and ``overall``, by set metric; None where nothing was evaluated."""
     scores = scores_of(evaluation)
     means = {
         metric.name: {group: _mean(found[metric.name], metric.proportion) for group, found in scores.items()}
         for metric in metrics
     }
-    return {"means": means, "overall": {metric.name: metric.value(scores, reference) for metric in set_metrics}}
+    overall = {metric.name: metric.value(scores, reference) if scores else None for metric in set_metrics}
+    return {"means": means, "overall": overall}
 
 
 def scores_of(evaluation: Evaluation) -> Scores:

@@ -5,16 +5,16 @@ Only facts count that were known before and are not given on the plain question 
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.prompting import PromptStyle, format_prompt
-from easyedit_unlearn.text import answer_span, gives_answer
-from easyedit_unlearn.types import ForgetSample
+from easyedit_unlearn.evaluation.evaluate import published_answers
+from easyedit_unlearn.prompting import PromptStyle, format_prompt, resolve_style
+from easyedit_unlearn.text import SENTENCE, answer_span, gives_answer
+from easyedit_unlearn.types import ForgetSample, Selection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,12 +38,14 @@ class Asking:
 
     Attributes:
         ask: turns a question, with earlier (question, reply) turns, into the text a model is given.
-        shots: known facts of the retain set with their answers. wrong: by sample id, wrong answers.
+        shots: known facts of the retain set with their answers. others: answers to other questions.
+        raw: the model goes on in plain text, so that a reply ends at the first empty line.
     """
 
     ask: Callable[..., str]
     shots: Sequence[tuple[str, str]] = ()
-    wrong: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    others: Sequence[str] = ()
+    raw: bool = False
 
 
 Prompts = Callable[[ForgetSample, Asking], list[str]]
@@ -62,8 +64,9 @@ def own_words(sample: ForgetSample, asking: Asking) -> list[str]:
 
 
 def few_shot(sample: ForgetSample, asking: Asking) -> list[str]:
-    """After other questions that are answered."""
-    return [asking.ask(sample.question, shots=asking.shots[:SHOTS])] if asking.shots else []
+    """After other questions that are answered; none of them holds this answer."""
+    said = [shot for shot in asking.shots if not gives_answer(" ".join(shot), sample.question, sample.answers)]
+    return [asking.ask(sample.question, shots=said[:SHOTS])] if said else []
 
 
 def paraphrases(sample: ForgetSample, asking: Asking) -> list[str]:
@@ -79,9 +82,9 @@ def cloze(sample: ForgetSample, asking: Asking) -> list[str]:
 
 
 def multiple_choice(sample: ForgetSample, asking: Asking) -> list[str]:
-    """The answer among wrong ones, in every rotation: by chance all of four are right once in 256."""
-    wrong = list(asking.wrong.get(sample.id, ()))[: OPTIONS - 1]
-    if not wrong:
+    """The answer among three wrong ones, in every rotation: by chance all four are right once in 256."""
+    wrong = wrong_answers(sample, asking.others)
+    if len(wrong) < OPTIONS - 1:
         return []
     options = [sample.answer, *wrong]
     rotations = [options[-start:] + options[:-start] for start in range(len(options))]
@@ -138,7 +141,7 @@ def attack_all(
         return {name: [None] * len(samples) for name in made}
     advance = stage("attacking", len(every))
     found = generate_replies(model, tokenizer, every, max_new_tokens=max_new_tokens, progress=advance)
-    replies = dict(zip(every, found, strict=True))
+    replies = dict(zip(every, (_first_part(reply) if asking.raw else reply for reply in found), strict=True))
     return {
         name: [
             ATTACKS[name].brings_back(sample, [replies[prompt] for prompt in prompts]) if prompts else None
@@ -172,31 +175,43 @@ def sampled(
 
 def asking_of(
     tokenizer: PreTrainedTokenizerBase,
-    forget: Sequence[ForgetSample],
-    retain: Sequence[ForgetSample],
+    selection: Selection,
     *,
     style: PromptStyle = "auto",
     system: str | None = None,
-    seed: int = 0,
 ) -> Asking:
-    """Wrong answers are the data set's own; where it has none, answers to other questions, drawn with ``seed``."""
+    """What a run's sets offer an attacker: known facts to retain as examples, answers to other questions."""
 
     def ask(question: str, shots: Sequence[tuple[str, str]] = ()) -> str:
         return format_prompt(tokenizer, question, style, system=system, shots=shots)
 
-    return Asking(
-        ask, [(s.question, s.answer) for s in retain], {s.id: _wrong(s, forget, retain, seed) for s in forget}
-    )
+    shots = [(s.question, s.answer) for s in selection.retain if s.key in selection.known]
+    others = dict.fromkeys(s.answer for s in (*selection.forget, *selection.retain))
+    return Asking(ask, shots, list(others), resolve_style(tokenizer, style) == "raw")
 
 
-def _wrong(
-    sample: ForgetSample, forget: Sequence[ForgetSample], retain: Sequence[ForgetSample], seed: int
-) -> list[str]:
-    published = sample.extras.get("perturbed_answer")
-    if isinstance(published, list) and published:
-        return [str(text) for text in published]
-    others = {s.answer for s in (*forget, *retain) if not gives_answer(s.answer, sample.question, sample.answers)}
-    return random.Random(f"{seed} {sample.key}").sample(sorted(others), min(OPTIONS - 1, len(others)))
+def wrong_answers(sample: ForgetSample, others: Sequence[str]) -> list[str]:
+    """The data set's own; where it has none, the answers to other questions that look most like the right one. None for
+    a sentence, which says itself what it is about."""
+    published = published_answers(sample)[2:]
+    if published or len(sample.answer.split()) > SENTENCE:
+        return published[: OPTIONS - 1]
+    wrong = [text for text in others if not gives_answer(text, sample.question, sample.answers)]
+    return sorted(wrong, key=lambda text: _unlike(text, sample.answer))[: OPTIONS - 1]
+
+
+def _unlike(text: str, answer: str) -> tuple[bool, bool, int, int]:
+    """How much two answers differ to the eye: digits or none, a capital or none, words, letters."""
+
+    def shape(value: str) -> tuple[bool, bool]:
+        return any(map(str.isdigit, value)), value[:1].isupper()
+
+    digits, capital = (one != other for one, other in zip(shape(text), shape(answer), strict=True))
+    return digits, capital, abs(len(text.split()) - len(answer.split())), abs(len(text) - len(answer))
+
+
+def _first_part(reply: str) -> str:
+    return reply.strip().split("\n\n")[0]
 
 
 def _choice(question: str, options: Sequence[str]) -> str:

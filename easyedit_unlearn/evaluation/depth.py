@@ -5,6 +5,7 @@ Everything here leaves the model bitwise as it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.errors import ConfigError
-from easyedit_unlearn.evaluation.inference import inferring
+from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
 from easyedit_unlearn.prompting import encode_pair
 from easyedit_unlearn.structure import layer_names
 from easyedit_unlearn.types import ForgetSample
@@ -23,6 +23,8 @@ from easyedit_unlearn.weights import guarded
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+ROWS = 8
+"""Texts trained on together; memory does not grow with the forget set."""
 Asked = Callable[[Sequence[ForgetSample]], list[bool]]
 """Asks the model as it is now: which of these facts does it give?"""
 
@@ -52,49 +54,70 @@ def logit_lens(
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module:
-    """The module after the last decoder layer: the norm that stands beside the list of layers.
-
-    Raises:
-        ConfigError: there is none that could be found.
-    """
+    """The norm that stands beside the list of decoder layers, after them; the identity in a model that has none there
+    (whose layers end in one)."""
     parent = layer_names(model)[0].rsplit(".", 2)[0]
-    holder = model.get_submodule(parent)
-    named = [module for name, module in holder.named_children() if "norm" in name or name.startswith("ln")]
-    if not named:
-        raise ConfigError(f"{type(model).__name__}: no norm was found beside its decoder layers", key="model_name")
-    return named[-1]
+    children = model.get_submodule(parent).named_children()
+    named = [module for name, module in children if module is not None and ("norm" in name or name.startswith("ln"))]
+    return named[-1] if named else nn.Identity()
 
 
 def relearned(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, samples: Sequence[ForgetSample], ask: Asked, *,
-    prompt: Callable[[str], str], steps: int = 10, learning_rate: float = 1e-5, stage: Stage = no_progress,
-) -> list[bool]:  # fmt: skip
-    """Which facts come back after ``steps`` of AdamW on the *other* half of the forget set (arXiv 2406.13356): each
-    half is taught once, and the other one asked."""
-    from easyedit_unlearn.baselines.data import encode
-    from easyedit_unlearn.evaluation.inference import answer_nll, pad_id, pad_pairs
-
-    back = [False] * len(samples)
-    halves = (range(0, len(samples), 2), range(1, len(samples), 2))
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
+    known: Sequence[ForgetSample], ask: Asked, *, prompt: Callable[[str], str], steps: int = 10,
+    learning_rate: float = 1e-5, stage: Stage = no_progress,
+) -> list[bool | None]:  # fmt: skip
+    """Which facts of ``gone`` come back after ``steps`` of AdamW on half of the ``known`` ones of the forget set, to
+    which they do not belong (arXiv 2406.13356); None where that half is empty, or the loss is not finite."""
+    back: dict[str, bool | None] = {sample.id: None for sample in gone}
     advance = stage("relearning", 2 * steps)
-    for taught, asked in (halves, halves[::-1]):
+    for taught, other in ((known[0::2], known[1::2]), (known[1::2], known[0::2])):
+        ids = {sample.id for sample in other}
+        asked = [sample for sample in gone if sample.id in ids]
         if not taught or not asked:
             continue
-        texts = [(prompt(samples[i].question), samples[i].response or samples[i].answer) for i in taught]
-        encoded = encode(tokenizer, texts, getattr(model.config, "max_position_embeddings", None))
-        ids, labels, mask = (t.to(model.device) for t in pad_pairs(encoded, pad_id(tokenizer)))
+        texts = [(prompt(sample.question), sample.response or sample.answer) for sample in taught]
         with undone(model):
-            optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-            for _ in range(steps):
-                with torch.enable_grad():
-                    total, count = answer_nll(model(input_ids=ids, attention_mask=mask).logits, labels)
-                    optimiser.zero_grad()
-                    (total / count.clamp(min=1)).mean().backward()
-                optimiser.step()
-                advance(1)
-            for i, given in zip(asked, ask([samples[i] for i in asked]), strict=True):
-                back[i] = given
-    return back
+            if _taught(model, tokenizer, texts, steps, learning_rate, advance):
+                back |= dict(zip((sample.id for sample in asked), ask(asked), strict=True))
+    return [back[sample.id] for sample in gone]
+
+
+def _taught(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, str]], steps: int,
+    learning_rate: float, advance: Callable[[int], None],
+) -> bool:  # fmt: skip
+    """Full-batch steps in place; False where the loss is not finite. Steps are taken in float32: ten steps of 1e-5 are
+    lost on bfloat16 weights."""
+    from easyedit_unlearn.baselines.data import encode
+
+    encoded = encode(tokenizer, texts, getattr(model.config, "max_position_embeddings", None))
+    parameters = list(model.parameters())
+    masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in parameters]
+    optimiser = torch.optim.AdamW(masters, lr=learning_rate)
+    for _ in range(steps):
+        total = 0.0
+        for start in range(0, len(encoded), ROWS):
+            rows = encoded[start : start + ROWS]
+            ids, labels, mask = (t.to(model.device) for t in pad_pairs(rows, pad_id(tokenizer)))
+            with torch.enable_grad():
+                nll, count = answer_nll(*answer_logits(model, ids, labels, mask))
+                loss = (nll / count.clamp(min=1)).sum() / len(encoded)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        if not math.isfinite(total):
+            return False
+        for master, parameter in zip(masters, parameters, strict=True):
+            gradient, parameter.grad = parameter.grad, None
+            master.grad = None if gradient is None else gradient.float()
+        optimiser.step()
+        optimiser.zero_grad()
+        with torch.no_grad():
+            for master, parameter in zip(masters, parameters, strict=True):
+                if master is not parameter:
+                    parameter.copy_(master)
+        advance(1)
+    return True
 
 
 def rounded(model: PreTrainedModel, samples: Sequence[ForgetSample], ask: Asked, bits: int) -> list[bool]:
@@ -124,6 +147,7 @@ def undone(model: nn.Module) -> Iterator[None]:
     with guarded(model, [name for name, _ in model.named_parameters()]) as guard:
         for parameter in model.parameters():
             parameter.requires_grad_()
+            parameter.grad = None  # somebody's earlier gradient; the guard puts it back
         try:
             yield
         finally:

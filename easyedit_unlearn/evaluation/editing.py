@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.evaluation.formulas import exact_memorization
-from easyedit_unlearn.types import Evaluation, Target
+from easyedit_unlearn.types import Evaluation, ForgetSample, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -55,10 +55,16 @@ def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> Pairs:
             found["locality"].append((seen.prompt, seen.text))
         elif seen.group in names and sample.id in wanted:
             found[names[seen.group]].append((seen.prompt, wanted[sample.id]))
-            follows = sample.extras.get("portability")
-            if seen.group == "forget" and follows and sample.extras.get("alternative") == wanted[sample.id]:
-                found["portability"].append((follows["question"], follows["answer"]))
+            if seen.group == "forget" and sample.extras.get("alternative") == wanted[sample.id]:
+                found["portability"] += _follow_up(sample)
     return found
+
+
+def _follow_up(sample: ForgetSample) -> list[tuple[str, str]]:
+    given = sample.extras.get("portability")
+    found = [given.get(key) for key in ("question", "answer")] if isinstance(given, dict) else []
+    question, answer = (text if isinstance(text, str) else "" for text in (found or ("", "")))
+    return [(question, answer)] if question and answer else []
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -32,7 +32,8 @@ def normalised_probability(answer: float | None, wrong: Sequence[float]) -> floa
 
 
 def truth_ratio(correct: float | None, wrong: Sequence[float]) -> float | None:
-    """R: the geometric mean of the wrong answers' probabilities over the correct one's (TOFU, equation 1).
+    """R: the geometric mean of the wrong answers' probabilities over the correct one's (TOFU, as its authors' code has
+    it).
 
     ``correct`` is of the paraphrased answer where one is published. Below 1 the model prefers what is true.
     """

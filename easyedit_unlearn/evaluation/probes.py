@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -55,14 +56,15 @@ def probe(
         brought it back; and with ``depth``, ``lens``: by layer the mean probability per answer token.
     """
     gone = forgotten(selection, evaluation)
-    asking = asking_of(tokenizer, selection.forget, selection.retain, style=how.style, system=how.system)
+    asking = asking_of(tokenizer, selection, style=how.style, system=how.system)
     found: dict[str, Sequence[bool | None]] = {}
     lens: list[float] = []
     if gone and how.attacks:
         found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
         found["sampled"] = sampled(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
     if gone and how.depth:
-        deep, lens = _depth(model, tokenizer, gone, asking, how, stage)
+        known = [sample for sample in selection.forget if sample.key in selection.known]
+        deep, lens = _depth(model, tokenizer, gone, known, asking, how, stage)
         found |= deep
     names = {s.id: [name for name, back in found.items() if back[number]] for number, s in enumerate(gone)}
     hidden = sum(bool(by) for by in names.values())
@@ -86,18 +88,16 @@ def forgotten(selection: Selection, evaluation: Evaluation) -> list[ForgetSample
 
 
 def _depth(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample], asking: Asking,
-    how: Probing, stage: Stage,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
+    known: Sequence[ForgetSample], asking: Asking, how: Probing, stage: Stage,
 ) -> tuple[dict[str, Sequence[bool | None]], list[float]]:  # fmt: skip
-    import math
-
     from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded
 
     ask = _asked(model, tokenizer, asking, how, stage)
     layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], stage)
     found: dict[str, Sequence[bool | None]] = {
         "logit_lens": [any(hit for _, hit in rows) if rows else None for rows in layers],
-        "relearning": relearned(model, tokenizer, gone, ask, prompt=asking.ask, stage=stage),
+        "relearning": relearned(model, tokenizer, gone, known, ask, prompt=asking.ask, stage=stage),
         **{f"int{bits}": rounded(model, gone, ask, bits) for bits in (8, 4)},
     }
     by_layer = zip(*(rows for rows in layers if rows), strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +12,68 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.aggregate import scores_of
+from easyedit_unlearn.evaluation.evaluate import published_answers
 from easyedit_unlearn.storage import write_json
-from easyedit_unlearn.types import Evaluation, Scores
+from easyedit_unlearn.types import Evaluation, Scores, Selection
 
+COMPARED = ("forget", "holdout")
 HOW_TO = (
-    "easyedit-unlearn evaluate --model MODEL_THAT_NEVER_SAW_THEM (the same sets) --as-reference FILE makes it, and "
-    "--retain-log FILE reads it"
+    "easyedit-unlearn evaluate --model MODEL_THAT_NEVER_SAW_THEM --as-reference FILE, with the same sets, makes it, "
+    "and --retain-log FILE reads it. Take the splits all or firstN: forgetN and holdout depend on what a model knows"
 )
 
 
-class _Log(BaseModel):
+class Log(BaseModel):
+    """``asked``: how (prompt style, length of the replies). ``facts``: by group a digest of questions and answers."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
     asked: dict[str, Any]
-    prompts: dict[str, list[str]]
+    facts: dict[str, str]
     scores: dict[str, dict[str, list[float | None]]]
 
 
-def write_reference(path: Path, evaluation: Evaluation, model: str, asked: Mapping[str, Any]) -> None:
-    """Every score of every prompt. ``asked`` says how: prompt style, length of the replies."""
-    scores = scores_of(evaluation)
-    write_json(path, {"model": model, "asked": dict(asked), "prompts": _prompts(evaluation), "scores": scores})
+def write_log(path: Path, evaluation: Evaluation, selection: Selection, model: str, asked: Mapping[str, Any]) -> None:
+    """Every score of every prompt."""
+    log = Log(model=model, asked=dict(asked), facts=_digests(selection), scores=_as_lists(scores_of(evaluation)))
+    write_json(path, log.model_dump())
 
 
-def read_reference(path: Path, evaluation: Evaluation, asked: Mapping[str, Any]) -> Scores:
-    """The scores in it, of the prompts that ``evaluation`` put, in the same order.
-
-    Raises:
-        DataError: not such a file, or made of other questions or in another way.
-    """
+def read_log(path: Path) -> Log:
+    """Raises DataError: there is no such file, or it is something else."""
     try:
-        log = _Log.model_validate_json(path.read_bytes())
+        return Log.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise DataError(f"{path}: is not a reference log: {reason}. {HOW_TO}") from None
+
+
+def matching_scores(path: Path, selection: Selection, asked: Mapping[str, Any]) -> Scores:
+    """The log's scores, of the very facts of ``selection``, asked in the same way.
+
+    Raises:
+        DataError: of others, or asked differently; or not a log.
+    """
+    log, own = read_log(path), _digests(selection)
     if log.asked != dict(asked):
         raise DataError(f"{path}: was asked with {log.asked}, this model with {dict(asked)}. {HOW_TO}")
-    own = _prompts(evaluation)
-    for group in ("forget", "holdout"):
-        if log.prompts.get(group) != own.get(group):
+    for group in COMPARED:
+        if log.facts.get(group) != own.get(group):
             raise DataError(f"{path}: has another {group} set than is evaluated here. {HOW_TO}")
-    lengths = {group: len(prompts) for group, prompts in log.prompts.items()}
-    if any(len(values) != lengths.get(group) for group, found in log.scores.items() for values in found.values()):
-        raise DataError(f"{path}: has not one score a prompt. {HOW_TO}")
+        counts = {len(values) for values in log.scores.get(group, {}).values()}
+        if counts - {len(selection.groups()[group])}:
+            raise DataError(f"{path}: has not one score a prompt. {HOW_TO}")
     return log.scores
 
 
-def _prompts(evaluation: Evaluation) -> dict[str, Sequence[str]]:
-    found: dict[str, list[str]] = {}
-    for scored in evaluation.scored:
-        found.setdefault(scored.observation.group, []).append(scored.observation.prompt)
-    return dict(found)
+def _digests(selection: Selection) -> dict[str, str]:
+    return {
+        group: hashlib.sha256(json.dumps([[s.question, *published_answers(s)] for s in samples]).encode()).hexdigest()
+        for group, samples in selection.groups().items()
+        if samples
+    }
+
+
+def _as_lists(scores: Scores) -> dict[str, dict[str, list[float | None]]]:
+    return {group: {name: list(values) for name, values in found.items()} for group, found in scores.items()}
