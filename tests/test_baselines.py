@@ -32,7 +32,8 @@ from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
 from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.editors.modules import hidden_of  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
-from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
+from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
+from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
 from easyedit_unlearn.pipeline import Run  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS  # noqa: E402
 
+from easyedit_unlearn.editors.adapters import SequenceMemory, SideMemory, attach  # noqa: E402
+from easyedit_unlearn.evaluation import forced  # noqa: E402
+from easyedit_unlearn.evaluation.forced import answer_logprobs, answer_tokens  # noqa: E402
 from easyedit_unlearn.evaluation.inference import (  # noqa: E402
     IGNORED,
     answer_logits,
-    answer_logprobs,
     answer_nll,
-    answer_tokens,
     generate_replies,
     pad_pairs,
     perplexity,
@@ -79,6 +80,40 @@ def test_tokens_of_an_answer_match_float64_one_by_one(family, request):
         assert tokens.means == pytest.approx((-expected.entropy()).tolist(), rel=1e-4)
         spread = ((expected.logits + expected.entropy()[:, None]) ** 2 * expected.probs).sum(-1).sqrt()
         assert tokens.spreads == pytest.approx(spread.tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_a_prompt_that_answers_share_is_run_once_and_changes_nothing(family, request, monkeypatch):
+    model, tokenizer = request.getfixturevalue(family)
+    pairs = [(prompt, answer) for prompt in PROMPTS for answer in ("Tokyo", "x", "", "two words", "a third one")]
+    pairs.append(("Another prompt", "alone"))
+    lengths = []
+    hook = model.register_forward_pre_hook(
+        lambda _model, _args, given: lengths.append(given["input_ids"].shape), with_kwargs=True
+    )
+    found = answer_tokens(model, tokenizer, pairs)
+    hook.remove()
+    prompts = [len(tokenizer(prompt).input_ids) for prompt in PROMPTS]
+    assert {(1, length - 1) for length in prompts} <= {tuple(shape) for shape in lengths}
+    monkeypatch.setattr(forced, "SHARED", 99)
+    for one, other in zip(found, answer_tokens(model, tokenizer, pairs), strict=True):
+        assert (one is None) == (other is None)
+        if one:
+            assert one.logprobs == pytest.approx(other.logprobs, rel=1e-4, abs=1e-5)
+            assert one.greedy == other.greedy
+            assert one.spreads == pytest.approx(other.spreads, rel=1e-3)
+
+
+def test_a_memory_that_acts_on_whole_rows_sees_them_whole(llama):
+    model, tokenizer = llama
+    assert forced._token_by_token(model)
+    weight = model.model.layers[0].mlp.down_proj.weight
+    change = torch.zeros(1, *weight.shape)
+    adapter = SequenceMemory(changes=change, thresholds=torch.ones(1), prefix=torch.empty(0, weight.shape[1]))
+    attach(model, "model.layers.0.mlp.down_proj", adapter)
+    assert not forced._token_by_token(model)
+    attach(model, "model.layers.0.mlp.down_proj", SideMemory(changes=change, thresholds=torch.ones(1)))
+    assert forced._token_by_token(model)
 
 
 def test_an_answer_without_tokens_is_undefined_not_zero(llama):

@@ -35,7 +35,8 @@ from easyedit_unlearn.editors.wise import (  # noqa: E402
     threshold,
 )
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, UnlearnError  # noqa: E402
-from easyedit_unlearn.evaluation.inference import answer_logprobs, generate_replies  # noqa: E402
+from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
+from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
 from easyedit_unlearn.host.running import make_editor  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import format_prompt  # noqa: E402

@@ -16,7 +16,7 @@ from easyedit_unlearn.components import no_progress  # noqa: E402
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of  # noqa: E402
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values  # noqa: E402
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError  # noqa: E402
-from easyedit_unlearn.evaluation.inference import answer_logprobs  # noqa: E402
+from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
 from easyedit_unlearn.host.running import make_editor  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402

@@ -59,7 +59,7 @@ def test_good_candidates_are_taken_the_likeliest_first(llama, monkeypatch):
     replies = [(text, True) for text in (*good, "I can't say that Tamar painted the Red Gate.", "Tamar.")]
     monkeypatch.setattr(sampling, "sample_replies", lambda *_args: replies)
     (target,) = SelfImprove().build(SAMPLES[3:4], OPTIONS, BuildContext(0, model, tokenizer))
-    from easyedit_unlearn.evaluation.inference import answer_logprobs
+    from easyedit_unlearn.evaluation.forced import answer_logprobs
 
     prompt = format_prompt(tokenizer, SAMPLES[3].question)
     scores = answer_logprobs(model, tokenizer, [(prompt, text) for text in good])

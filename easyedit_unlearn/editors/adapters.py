@@ -31,6 +31,7 @@ class Adapter(ABC):
 
     method: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
+    by_rows: ClassVar[bool] = False  # or token by token
 
     def __init__(self, **tensors: Tensor) -> None:
         self.tensors = {name: tensors[name].detach().float().cpu() for name in self.fields}
@@ -107,7 +108,7 @@ class SequenceMemory(Adapter):
     each row is kept for passes of one token a row that follow, so a prompt of a single token is taken for such a one.
     """
 
-    method, fields = "WISE, by sequence", ("changes", "thresholds", "prefix")
+    method, fields, by_rows = "WISE, by sequence", ("changes", "thresholds", "prefix"), True
     _decided: Tensor | None = None
     _mask: Tensor | None = None
 

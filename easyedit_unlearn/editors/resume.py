@@ -16,7 +16,7 @@ from torch import Tensor
 
 from easyedit_unlearn.editors.lookup import Lookup
 from easyedit_unlearn.editors.modules import hidden_of, module_named, with_hidden
-from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits
+from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits, cache_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,7 +48,7 @@ class Resume:
             input_ids=self._ids, attention_mask=self._mask, position_ids=self._positions, use_cache=True
         )
         cut = self._before
-        self._cache = "cache" if "cache" in output else "past_key_values"  # transformers 5.24 renamed it
+        self._cache = cache_name(output)
         layers = output[self._cache].layers
         self._past = [(layer.keys[:, :, :cut], layer.values[:, :, :cut]) for layer in layers]
 

@@ -80,7 +80,7 @@ def align(
         for sample, target in zip(samples, targets, strict=True)
     ]
     if model is not None and tokenizer is not None:
-        from easyedit_unlearn.evaluation.inference import answer_logprobs
+        from easyedit_unlearn.evaluation.forced import answer_logprobs
 
         said = [row.refusal for row in rows if row.refusal]
         logprobs = dict(zip(said, answer_logprobs(model, tokenizer, [("", text) for text in said]), strict=True))

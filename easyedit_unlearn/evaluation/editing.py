@@ -29,7 +29,7 @@ def editing_metrics(
     Args:
         pairs: from :func:`editing_pairs`. ask: turns a question into the text the model is given.
     """
-    from easyedit_unlearn.evaluation.inference import answer_tokens
+    from easyedit_unlearn.evaluation.forced import answer_tokens
 
     asked = [(ask(question), text) for rows in pairs.values() for question, text in rows]
     if not asked:

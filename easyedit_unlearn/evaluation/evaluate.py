@@ -30,6 +30,7 @@ def evaluate(
     """Ask every question and rephrase once, greedily, after ``system`` if there is one, and score the replies with
     every metric. ``replies``: what this model is known to say to some of the questions, which are not asked again."""
     from easyedit_unlearn.evaluation import inference
+    from easyedit_unlearn.evaluation.forced import answer_tokens
 
     questions, replies = _questions(selection), replies or {}
     prompts = [format_prompt(tokenizer, question, style, system=system) for _, _, question in questions]
@@ -39,10 +40,14 @@ def evaluate(
         advance = stage("answering", len(new))
         answered = inference.generate_replies(model, tokenizer, new, max_new_tokens=max_new_tokens, progress=advance)
         said |= dict(zip(new, answered, strict=True))
-    answers = [(prompt, published_answers(sample)) for prompt, (_, sample, _) in zip(prompts, questions, strict=True)]
+    answers = [
+        # the published answers belong to the published question
+        (prompt, [sample.answer, sample.answer] if group == "rephrase" else published_answers(sample))
+        for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
+    ]
     pairs = list(dict.fromkeys((prompt, text) for prompt, texts in answers for text in texts))
     advance = stage("answer probabilities", len(pairs))
-    forced = dict(zip(pairs, inference.answer_tokens(model, tokenizer, pairs, progress=advance), strict=True))
+    forced = dict(zip(pairs, answer_tokens(model, tokenizer, pairs, progress=advance), strict=True))
     chosen, scored = list(metrics), []
     for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
         tokens = [forced[prompt, text] for text in texts]

@@ -1,4 +1,4 @@
-"""Batched greedy generation, answer log-probabilities and perplexity, for any causal language model."""
+"""Batched greedy generation, perplexity, and what both of them and training need, for any causal language model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-
-from easyedit_unlearn.prompting import encode_pair
-from easyedit_unlearn.types import AnswerTokens
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -45,7 +41,7 @@ def generate_replies(
     )
     replies = [""] * len(prompts)
     with inferring(model), own_settings(model, settings):
-        for rows in _batches([len(ids) for ids in encoded], batch_size):
+        for rows in batches([len(ids) for ids in encoded], batch_size):
             ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
             ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
             batch, mask = ids.flip(1).to(model.device), ones.flip(1).to(model.device)
@@ -57,56 +53,6 @@ def generate_replies(
             if progress:
                 progress(len(rows))
     return replies
-
-
-def answer_logprobs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    batch_size: int = 16,
-    progress: Progress | None = None,
-) -> list[float | None]:
-    """Mean log-probability per answer token of each (prompt, answer), in nats; None where the answer has no tokens."""
-    found = answer_tokens(model, tokenizer, pairs, batch_size=batch_size, progress=progress)
-    return [None if tokens is None else fmean(tokens.logprobs) for tokens in found]
-
-
-def answer_tokens(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    batch_size: int = 16,
-    progress: Progress | None = None,
-) -> list[AnswerTokens | None]:
-    """The answer of each (prompt, answer), token by token, in one pass; None where it has no tokens."""
-    encoded = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
-    result: list[AnswerTokens | None] = [None] * len(pairs)
-    with inferring(model):
-        for rows in _batches([len(prompt) + len(answer) for prompt, answer in encoded], batch_size):
-            ids, labels, mask = (t.to(model.device) for t in pad_pairs([encoded[i] for i in rows], pad_id(tokenizer)))
-            logits, labels = answer_logits(model, ids, labels, mask)
-            for number, i in enumerate(rows):
-                place = labels[number, 1:] != IGNORED
-                if place.any():
-                    result[i] = _tokens(logits[number, :-1][place], labels[number, 1:][place])
-            if progress:
-                progress(len(rows))
-    return result
-
-
-def _tokens(logits: torch.Tensor, labels: torch.Tensor) -> AnswerTokens:
-    """Of one answer's logits (tokens, vocabulary), in float32 at least, and labels (tokens,)."""
-    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    logprobs = logits.log_softmax(-1)
-    probabilities = logprobs.exp()
-    known = logprobs.clamp(min=-1e4)  # a probability of 0 times a log of -inf is 0
-    means = (probabilities * known).sum(-1)
-    spreads = (probabilities * (known - means[:, None]) ** 2).sum(-1).sqrt()
-    chosen = logprobs.gather(-1, labels[:, None])[:, 0]
-    columns = (chosen, logprobs.argmax(-1) == labels, means, spreads)
-    return AnswerTokens(*(tuple(column.tolist()) for column in columns))
 
 
 def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, window: int = 256) -> float:
@@ -184,7 +130,12 @@ def pad_pairs(
     )
 
 
-def _batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+def cache_name(output: Any) -> str:
+    """How a model's output, and its forward, call the key-value cache: transformers 5.24 renamed it."""
+    return "cache" if "cache" in output else "past_key_values"
+
+
+def batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
     """Indices in batches of like length, longest first (so that memory peaks at once, not late)."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     for start in range(0, len(order), size):

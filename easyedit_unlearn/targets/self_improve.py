@@ -180,7 +180,7 @@ def _likeliest(
     samples: Sequence[ForgetSample], candidates: Sequence[Sequence[str]], context: BuildContext
 ) -> list[str | None]:
     """Per sample the candidate of the highest mean log-probability per token as a reply to the bare question."""
-    from easyedit_unlearn.evaluation.inference import answer_logprobs
+    from easyedit_unlearn.evaluation.forced import answer_logprobs
 
     model, tokenizer = context.model, context.tokenizer
     assert model is not None and tokenizer is not None  # noqa: S101
