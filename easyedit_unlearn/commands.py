@@ -106,7 +106,7 @@ def unlearn(
     print_report(Console(file=sys.stdout), run.results.as_dict())
     for row in run.results.rows:
         print_probes(Console(file=sys.stdout), row)
-    files = ["results.json", "report.md", "report.html"]
+    files = ["results.json", "samples.jsonl", "report.md", "report.html"]
     files += ["model/"] * save + [f"{ADAPTER}/"] * (save and run.lora is not None)
     print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
 

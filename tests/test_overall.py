@@ -79,6 +79,14 @@ def test_of_the_forget_set():
     assert value("mia_loss_auc", {}) is None
 
 
+def test_membership_against_a_reference_takes_out_how_hard_a_text_is():
+    found = scores(mia_loss=[-5.0, None, -9.0]) | {"holdout": {"mia_loss": [-2.0, -3.0]}}
+    reference = scores(mia_loss=[-6.0, -1.0, -11.0]) | {"holdout": {"mia_loss": [-2.0, -3.0]}}
+    assert value("mia_loss_auc", found) == 0.0
+    assert value("mia_reference_auc", found, reference) == 1.0  # better by 1 and 2 than the reference, against 0
+    assert value("mia_reference_auc", found) is None
+
+
 def evaluation(*probabilities, group="forget"):
     return Evaluation(
         [
@@ -113,7 +121,7 @@ def test_what_a_person_reads():
     assert counts == ["prompts", "2"]
     assert ["answer_prob ↓", "0.2 [0.1, 0.3]"] in lines
     assert ["rougeL ↓", "-"] in lines
-    assert without_reference(row, METRICS) == ["forget_quality", "privleak"]
+    assert without_reference(row, METRICS) == ["forget_quality", "mia_reference_auc", "privleak"]
     named = {cells[0]: cells[1] for cells in overall_cells(row, METRICS)}
     assert named["mia_loss_auc → 0.5"] == "-"
     assert named["forget_quality ↑"] == "-"

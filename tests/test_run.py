@@ -94,8 +94,16 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     arguments = ["run", graddiff, *sets(facts_file), "--model", taught_path, "--out", out]
     done = cli(*arguments)
     assert done.returncode == 0, done.stderr_text
-    assert sorted(p.name for p in out.iterdir()) == ["model", "report.html", "report.md", "results.json"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "model",
+        "report.html",
+        "report.md",
+        "results.json",
+        "samples.jsonl",
+    ]
     results = json.loads((out / "results.json").read_text())
+    lines = (out / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == results["samples"]
     (row,) = results["rows"]
     assert set(ROW) <= set(row)
     assert (row["method"], row["engine"], row["n_forget"], row["n_known"]) == ("GradDiff", "native", 2, 2)
@@ -211,7 +219,7 @@ def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, t
     log = tmp_path / "log.json"
     made = cli("evaluate", "--model", tmp_path / "blank", *asked, "--as-reference", log)
     assert made.returncode == 0, made.stderr_text
-    assert "undefined without a reference: forget_quality, privleak" in made.stdout_text
+    assert "undefined without a reference: forget_quality, mia_reference_auc, privleak" in made.stdout_text
     again = cli("evaluate", "--model", tmp_path / "blank", *asked, "--as-reference", log)
     assert (again.returncode, "--overwrite" in again.stderr_text) == (2, True)
     done = cli("evaluate", "--model", taught_path, *asked, "--retain-log", log, "--out", tmp_path / "out")

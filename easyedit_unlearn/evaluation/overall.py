@@ -89,6 +89,16 @@ class Membership(SetMetric):
         return area_under_curve(*(_defined(scores, group, self._score) for group in ("forget", "holdout")))
 
 
+class ReferenceMembership(SetMetric):
+    """Loss against the reference model's on the same text (arXiv 2111.08440), which takes out how hard a text is."""
+
+    name, direction, wanted, needs_reference = "mia_reference_auc", "none", 0.5, True
+    summary = "AUC of mia_loss less a reference model's, forget against holdout; 0.5 where nothing tells them apart."
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        return area_under_curve(*(_differences(scores, reference or {}, group) for group in ("forget", "holdout")))
+
+
 class PrivacyLeak(SetMetric):
     name, direction, wanted, needs_reference = "privleak", "none", 0.0, True
     summary = "The AUC of mia_min_k against a reference model's, in percent (MUSE); negative: still known."
@@ -99,7 +109,13 @@ class PrivacyLeak(SetMetric):
 
 
 def set_metrics() -> list[SetMetric]:
-    return [ForgetTruthRatio(), ForgetQuality(), ModelUtility(), *map(Membership, MEMBERSHIP), PrivacyLeak()]
+    memberships = [*map(Membership, MEMBERSHIP), ReferenceMembership()]
+    return [ForgetTruthRatio(), ForgetQuality(), ModelUtility(), *memberships, PrivacyLeak()]
+
+
+def _differences(scores: Scores, reference: Scores, group: str) -> list[float]:
+    own, other = (found.get(group, {}).get("mia_loss", ()) for found in (scores, reference))
+    return [a - b for a, b in zip(own, other, strict=False) if a is not None and b is not None]
 
 
 def _defined(scores: Scores, group: str, metric: str) -> list[float]:

@@ -19,12 +19,14 @@ from easyedit_unlearn.report.table import (
     interval_lines,
     refusal_cells,
 )
-from easyedit_unlearn.storage import write_json, write_text
+from easyedit_unlearn.storage import write_json, write_json_lines, write_text
 
 
 def write_report(results: Mapping[str, Any], out: Path) -> None:
-    """``results.json``, ``report.md`` and ``report.html`` in ``out``, each written atomically."""
+    """``results.json``, ``samples.jsonl`` (its records, a prompt a line), ``report.md`` and ``report.html`` in ``out``,
+    each written atomically."""
     write_json(out / "results.json", results)
+    write_json_lines(out / "samples.jsonl", results["samples"])
     write_text(out / "report.md", markdown(results))
     write_text(out / "report.html", page(results))
 
