@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from easyedit_unlearn import api
 from easyedit_unlearn.components import Metric, SetMetric, Stage, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
-from easyedit_unlearn.evaluation.aggregate import summarise, whole
+from easyedit_unlearn.evaluation.aggregate import paired, summarise, whole
 from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.editing import editing_metrics, editing_pairs
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
@@ -299,6 +299,7 @@ class Run:
         measures = {
             **summarise(after, self.metrics, self.selection.known),
             **whole(after, self.metrics, self.set_metrics, self._reference),
+            "change": paired(before, after, self.metrics) if before and before is not after else None,
             "ppl_before": before.perplexity if before else None,
             "ppl_after": after.perplexity,
         }

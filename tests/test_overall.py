@@ -10,7 +10,7 @@ import pytest
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation import overall
-from easyedit_unlearn.evaluation.aggregate import bootstrap, scores_of, whole
+from easyedit_unlearn.evaluation.aggregate import bootstrap, paired, scores_of, whole
 from easyedit_unlearn.evaluation.reference import matching_scores, read_log, write_log
 from easyedit_unlearn.plugins import load_plugins
 from easyedit_unlearn.report.metrics import metric_cells, number, overall_cells, without_reference
@@ -112,6 +112,16 @@ def test_means_are_over_what_is_defined_with_intervals():
     low, high = bootstrap([0.0, 1.0] * 50)
     assert low == pytest.approx(0.4, abs=0.03)  # 0.5 -+ 1.96 * 0.05
     assert high == pytest.approx(0.6, abs=0.03)
+
+
+def test_a_paired_difference_is_surer_than_two_means():
+    first, second = evaluation(0.1, 0.5, 0.9, 0.3), evaluation(0.2, 0.6, 1.0)  # the fourth was not asked again
+    found = paired(first, second, SAMPLES)
+    assert found["answer_prob"]["forget"]["difference"] == pytest.approx(0.1)
+    assert found["answer_prob"]["forget"]["n"] == 3
+    assert found["answer_prob"]["forget"]["interval"] == pytest.approx([0.1, 0.1])  # all by the same
+    assert found["rougeL"] == {}
+    assert paired(evaluation(0.1, group="retain"), second, SAMPLES)["answer_prob"] == {}
 
 
 def test_what_a_person_reads():

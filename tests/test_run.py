@@ -150,6 +150,9 @@ def test_a_run_says_what_is_hidden_and_what_is_forgotten(graddiff, facts_file, t
     found = row["probes"]
     assert found["facts"] == round(2 * (1 - row["forget_answer_rate"])) > 0
     assert found["hidden"] + found["forgotten"] == found["facts"] == found["back"]["int8"]["of"]
+    change = row["change"]["answer_rate"]["forget"]
+    assert change["difference"] == pytest.approx(row["forget_answer_rate"] - 1)
+    assert change["n"] == 2
     assert found["hidden"] == sum(bool(names) for names in found["samples"].values())
     assert f"{found['hidden']} hidden" in " ".join(done.stdout_text.split())
     assert "what brings facts back" in done.stdout_text

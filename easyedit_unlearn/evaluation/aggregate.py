@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from easyedit_unlearn.components import Metric, SetMetric
+from easyedit_unlearn.evaluation.evaluate import by_question
 from easyedit_unlearn.types import Evaluation, Scores
 
 RESAMPLES = 2000
@@ -42,6 +43,25 @@ def whole(
     }
     overall = {metric.name: metric.value(scores, reference) if scores else None for metric in set_metrics}
     return {"means": means, "overall": overall}
+
+
+def paired(first: Evaluation, second: Evaluation, metrics: Iterable[Metric]) -> dict[str, Any]:
+    """By metric and group, by how much the second scores more than the first on the prompts that both were asked: the
+    mean ``difference``, its bootstrap ``interval`` over prompts, and how many they are."""
+    earlier = by_question(first)
+    found: dict[str, dict[str, list[float]]] = {metric.name: {} for metric in metrics}
+    for key, scored in by_question(second).items():
+        for name, groups in found.items():
+            before, after = earlier[key].scores[name] if key in earlier else None, scored.scores[name]
+            if before is not None and after is not None:
+                groups.setdefault(key[0], []).append(after - before)
+    return {
+        name: {
+            group: {"difference": fmean(values), "n": len(values), "interval": bootstrap(values)}
+            for group, values in groups.items()
+        }
+        for name, groups in found.items()
+    }
 
 
 def scores_of(evaluation: Evaluation) -> Scores:
