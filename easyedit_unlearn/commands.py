@@ -19,9 +19,11 @@ from rich.text import Text
 from easyedit_unlearn.api import build_targets
 from easyedit_unlearn.checkpoints import Asked
 from easyedit_unlearn.checkpoints import evaluate as evaluate_model
+from easyedit_unlearn.components import Stage
 from easyedit_unlearn.errors import DataError, DivergenceError, OutputExistsError, UnlearnError
 from easyedit_unlearn.evaluation.alignment import Judge, align, load_encoder, summary
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing
+from easyedit_unlearn.evaluation.processes import Process, together
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
@@ -31,6 +33,7 @@ from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
+from easyedit_unlearn.rows import Results
 from easyedit_unlearn.storage import prepare_output, write_json, write_text
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
@@ -137,30 +140,39 @@ def evaluate(
         read_log(asked.retain_log)
     if asked.as_reference is not None and asked.as_reference.exists() and not overwrite:
         raise OutputExistsError(f"{asked.as_reference} is there already; --overwrite replaces it")
-    if out is not None:
-        prepare_output(out, overwrite=overwrite)
-    console = Console(file=sys.stderr)
-    with Bars(console) as bars:
-        known, replies = _recorded_knowledge(Path(model)), None
-        if reference is not None:
-            before = asked.run(load_model(reference), _label(reference), plugins, bars.stage)
-            asked.select(before, plugins)
-            known, replies = before.knowledge(), before.replies()
-        elif known is None and asked.as_reference is None:
-            console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
-        said = Path(model) / SYSTEM_PROMPT
-        system_prompt = said.read_text(encoding="utf-8") if said.is_file() else None
-        results = evaluate_model(
-            *load_model(model), asked, known=known, replies=replies, system_prompt=system_prompt, label=_label(model),
-            plugins=plugins, stage=bars.stage,
-        )  # fmt: skip
+    with together() as here:
+        if out is not None and here.main:
+            prepare_output(out, overwrite=overwrite)
+        console = Console(file=sys.stderr, quiet=not here.main)
+        with Bars(console) as bars:
+            results = _evaluated(model, asked, reference, plugins, bars.stage, console, here)
         results.command = command
+        if not here.main:
+            return
     if out is not None:
         write_report(results.as_dict(), out)
     console = Console(file=sys.stdout)
     print_report(console, results.as_dict())
     print_metrics(console, results.rows[-1], plugins.metrics)
     print_probes(console, results.rows[-1])
+
+
+def _evaluated(
+    model: str, asked: Asked, reference: str | None, plugins: Plugins, stage: Stage, console: Console, here: Process
+) -> Results:
+    known, replies = _recorded_knowledge(Path(model)), None
+    if reference is not None:
+        before = asked.run(load_model(reference, device=here.device), _label(reference), plugins, stage)
+        asked.select(before, plugins)
+        known, replies = before.knowledge(), before.replies()
+    elif known is None and asked.as_reference is None:
+        console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
+    said = Path(model) / SYSTEM_PROMPT
+    system_prompt = said.read_text(encoding="utf-8") if said.is_file() else None
+    return evaluate_model(
+        *load_model(model, device=here.device), asked, known=known, replies=replies, system_prompt=system_prompt,
+        label=_label(model), plugins=plugins, stage=stage,
+    )  # fmt: skip
 
 
 def targets(

@@ -245,6 +245,25 @@ def test_evaluate_with_further_groups_and_a_reference(facts_file, taught_path, t
     assert found.rows[0]["n_known"] == 4
 
 
+def test_two_processes_evaluate_as_one_does(facts_file, taught_path, tmp_path):
+    asked = ["evaluate", "--model", taught_path, *sets(facts_file), "--max-new-tokens", "8", "--out"]
+    alone = cli(*asked, tmp_path / "one")
+    assert alone.returncode == 0, alone.stderr_text
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m"]
+    done = subprocess.run(
+        [*launch, "easyedit_unlearn", *map(str, asked), str(tmp_path / "two")], text=True, capture_output=True,
+        timeout=240, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Over all samples") == 1  # one of them prints
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert [s["after"] for s in two["samples"]] == [s["after"] for s in one["samples"]]
+    for metric, groups in one["rows"][0]["means"].items():
+        for group, found in groups.items():
+            mean = two["rows"][0]["means"][metric][group]["mean"]
+            assert mean == (found["mean"] if found["mean"] is None else pytest.approx(found["mean"], rel=1e-4)), metric
+
+
 def write_facts(path, *facts):
     path.write_text("\n".join(json.dumps({"question": q, "answer": a, "subject": s}) for q, a, s in facts))
     return path

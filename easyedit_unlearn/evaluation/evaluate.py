@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Metric, Stage, no_progress
 from easyedit_unlearn.evaluation.formulas import loss_score
+from easyedit_unlearn.evaluation.processes import shared_out
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
 from easyedit_unlearn.text import gives_answer, is_refusal
 from easyedit_unlearn.types import AnswerTokens, Evaluation, ForgetSample, Observation, Scored, Selection
@@ -30,24 +31,18 @@ def evaluate(
     """Ask every question and rephrase once, greedily, after ``system`` if there is one, and score the replies with
     every metric. ``replies``: what this model is known to say to some of the questions, which are not asked again."""
     from easyedit_unlearn.evaluation import inference
-    from easyedit_unlearn.evaluation.forced import answer_tokens
 
     questions, replies = _questions(selection), replies or {}
     prompts = [format_prompt(tokenizer, question, style, system=system) for _, _, question in questions]
     said = {prompt: replies[q] for prompt, (_, _, q) in zip(prompts, questions, strict=True) if q in replies}
     new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in said]
-    if new:
-        advance = stage("answering", len(new))
-        answered = inference.generate_replies(model, tokenizer, new, max_new_tokens=max_new_tokens, progress=advance)
-        said |= dict(zip(new, answered, strict=True))
+    said |= dict(zip(new, _replies(model, tokenizer, new, max_new_tokens, stage, "answering"), strict=True))
     answers = [
         # the published answers belong to the published question
         (prompt, [sample.answer, sample.answer] if group == "rephrase" else published_answers(sample))
         for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
     ]
-    pairs = list(dict.fromkeys((prompt, text) for prompt, texts in answers for text in texts))
-    advance = stage("answer probabilities", len(pairs))
-    forced = dict(zip(pairs, answer_tokens(model, tokenizer, pairs, progress=advance), strict=True))
+    forced = _forced(model, tokenizer, answers, stage)
     chosen, scored = list(metrics), []
     for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
         tokens = [forced[prompt, text] for text in texts]
@@ -84,12 +79,44 @@ def ask_all(
     what: str = "checking what the model knows",
 ) -> list[str]:
     """The model's greedy reply to every question."""
-    from easyedit_unlearn.evaluation import inference
-
     prompts = [format_prompt(tokenizer, sample.question, style) for sample in samples]
-    return inference.generate_replies(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, progress=stage(what, len(prompts))
-    )
+    return _replies(model, tokenizer, prompts, max_new_tokens, stage, what)
+
+
+def _replies(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int,
+    stage: Stage, what: str,
+) -> list[str]:  # fmt: skip
+    from easyedit_unlearn.evaluation.inference import generate_replies
+
+    def ask(share: Sequence[str]) -> list[str]:
+        advance = stage(what, len(share)) if share else None
+        return generate_replies(model, tokenizer, share, max_new_tokens=max_new_tokens, progress=advance)
+
+    return shared_out(prompts, ask)
+
+
+Pair = tuple[str, str]
+
+
+def _forced(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answers: Iterable[tuple[str, Sequence[str]]],
+    stage: Stage,
+) -> dict[Pair, AnswerTokens | None]:  # fmt: skip
+    """By (prompt, answer). The answers to one prompt stay together: it is run once for them."""
+    from easyedit_unlearn.evaluation.forced import answer_tokens
+
+    wanted: dict[str, dict[str, None]] = {}
+    for prompt, texts in answers:
+        wanted.setdefault(prompt, {}).update(dict.fromkeys(texts))
+
+    def read(share: Sequence[str]) -> list[dict[Pair, AnswerTokens | None]]:
+        pairs = [(prompt, text) for prompt in share for text in wanted[prompt]]
+        found = answer_tokens(model, tokenizer, pairs, progress=stage("answer probabilities", len(pairs)))
+        read_off = iter(found)
+        return [{(prompt, text): next(read_off) for text in wanted[prompt]} for prompt in share]
+
+    return {pair: tokens for found in shared_out(list(wanted), read) for pair, tokens in found.items()}
 
 
 def knows(sample: ForgetSample, reply: str) -> bool:
