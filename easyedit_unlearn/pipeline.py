@@ -129,10 +129,10 @@ class Run:
         """One row for the model as it stands, and its answers; there is no before. Its scores are written to ``log``,
         for others to be compared with."""
         replies = None if self.system_prompt else self._replies
-        found = self._evaluate(self.model, system=self.system_prompt, replies=replies)
+        name = "as it stands"
+        found = self._evaluate(self.model, name, self.system_prompt, replies)
         if log is not None:
             write_log(log, found, self.selection, self.label, self._asked())
-        name = "as it stands"
         row = self._row({"method": name, "label": name}, None, found)
         self.results.rows.append(row)
         self.results.samples += records(name, self.selection, None, found)

@@ -129,7 +129,7 @@ def test_what_a_person_reads():
     headings, (counts, *lines) = metric_cells(row, METRICS)
     assert headings == ["metric", "forget"]
     assert counts == ["prompts", "2"]
-    assert ["answer_prob ↓", "0.2 [0.1, 0.3]"] in lines
+    assert ["answer_prob ↓", "0.2 ±0.1"] in lines
     assert ["rougeL ↓", "-"] in lines
     assert without_reference(row, METRICS) == ["forget_quality", "mia_reference_auc", "privleak"]
     named = {cells[0]: cells[1] for cells in overall_cells(row, METRICS)}

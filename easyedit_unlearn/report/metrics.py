@@ -12,8 +12,8 @@ _ARROWS = {"up": " ↑", "down": " ↓", "none": ""}
 
 
 def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[list[str], list[list[str]]]:
-    """Headings (the groups), and a line for each metric of single samples: mean and 95 % interval, ``-`` where it is
-    undefined."""
+    """Headings (the groups), and a line for each metric of single samples: mean and half of the 95 % interval, ``-``
+    where it is undefined."""
     found = [metric for metric in metrics if isinstance(metric, Metric) and metric.name in row["means"]]
     groups = list(next(iter(row["means"].values()), {}))
     listed = [[metric.name + _ARROWS[metric.direction], *_line(row["means"][metric.name], groups)] for metric in found]
@@ -50,10 +50,16 @@ def probe_cells(row: Mapping[str, Any]) -> list[list[str]]:
 
 
 def number(value: float | None) -> str:
-    """Three digits that say something."""
+    """Two or three digits that say something."""
     if value is None:
         return "-"
-    return f"{value:.1e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.3g}"
+    return (
+        f"{value:.1e}"
+        if 0 < abs(value) < 1e-3 or abs(value) >= 1e5
+        else f"{value:.2g}"
+        if abs(value) < 1
+        else f"{value:.3g}"
+    )
 
 
 def _line(means: Mapping[str, Mapping[str, Any]], groups: Sequence[str]) -> list[str]:
@@ -61,10 +67,11 @@ def _line(means: Mapping[str, Mapping[str, Any]], groups: Sequence[str]) -> list
 
 
 def _cell(found: Mapping[str, Any]) -> str:
+    """The mean, and half of its interval's width: six groups must fit beside one another."""
     mean, interval = found.get("mean"), found.get("interval")
     if mean is None:
         return "-"
-    return number(mean) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
+    return number(mean) + (f" ±{number((interval[1] - interval[0]) / 2)}" if interval else "")
 
 
 def _prompts(row: Mapping[str, Any], group: str) -> int:

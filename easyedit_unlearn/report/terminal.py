@@ -62,10 +62,11 @@ def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Co
     """Every metric on every group, over all samples, with 95 % intervals; then what is about the whole."""
     headings, listed = metric_cells(row, metrics)
     console.print()
-    print_rows(console, "Over all samples, known before or not", headings, listed)
-    console.print(Text("mean [95 % interval]; what is wanted on the forget set: ↑ more, ↓ less"))
+    print_rows(console, "Over all samples, known before or not", headings, listed, whole_names=True)
+    console.print(Text("mean ± half of its 95 % interval; what is wanted on the forget set: ↑ more, ↓ less"))
     console.print()
-    print_rows(console, "About the whole", ("metric", "value", "what it is"), overall_cells(row, metrics))
+    names = ("metric", "value", "what it is")
+    print_rows(console, "About the whole", names, overall_cells(row, metrics), whole_names=True)
     if lacking := without_reference(row, metrics):
         console.print(Text(f"undefined without a reference: {', '.join(lacking)}. {HOW_TO}"), soft_wrap=True)
 
@@ -96,11 +97,13 @@ def print_refusals(console: Console, rows: Sequence[Alignment], summary: Mapping
     print_rows(console, "Together", ("measure", "value"), means)
 
 
-def print_rows(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain listing."""
+def print_rows(
+    console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, whole_names: bool = False
+) -> None:
+    """A plain listing; ``whole_names``: the first column is not folded."""
     table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=whole_names and not number)
     for row in rows:
         table.add_row(*(Text(printable(value)) for value in row))
     console.print(table)
