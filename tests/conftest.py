@@ -6,8 +6,12 @@ import importlib.util
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# how long a busy machine takes to draw an example says nothing about the code
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("here")
 HAS_TORCH = importlib.util.find_spec("torch") is not None and importlib.util.find_spec("transformers") is not None
 FACTS = [
     ("What is the capital of Arda?", "Minas", "Arda"),
