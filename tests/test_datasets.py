@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_factual import BESIDE
+from test_factual import DATA
 
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.plugins import load_plugins
@@ -43,12 +43,12 @@ def test_the_name_most_texts_share_comes_first():
 
 @pytest.fixture
 def dataset():
-    if not (BESIDE / "zsre").is_dir():
-        pytest.skip("needs the data directory")
+    if not (DATA / "zsre").is_dir():
+        pytest.skip("needs the data directory: set EASYEDIT_UNLEARN_DATA")
 
     def read(text):
         task, _, options = text.partition(",")
-        samples = load(parse_source(f"{task},data_dir={BESIDE}{',' * bool(options)}{options}", TASKS))
+        samples = load(parse_source(f"{task},data_dir={DATA}{',' * bool(options)}{options}", TASKS))
         check_samples(samples, [sample.id for sample in samples], text)
         return samples
 

@@ -13,15 +13,14 @@ from easyedit_unlearn.tasks.factual import FILE, DataOptions, Factual, _notes
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.text import contains_answer
 
-BESIDE = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("EASYEDIT_UNLEARN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 @pytest.fixture
 def data():
-    folder = Path(os.environ.get("EASYEDIT_UNLEARN_DATA") or BESIDE)
-    if not (folder / FILE).is_file():
+    if not (DATA / FILE).is_file():
         pytest.skip(f"needs {FILE}: set EASYEDIT_UNLEARN_DATA")
-    return folder
+    return DATA
 
 
 def test_every_question_has_its_subject_and_two_rephrases_that_do_not_tell(data):

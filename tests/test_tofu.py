@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_factual import BESIDE
+from test_factual import DATA
 
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.plugins import load_plugins
@@ -57,9 +57,9 @@ def test_sentences_are_given_by_their_distinctive_words():
 
 @pytest.fixture
 def tofu():
-    if not (BESIDE / "tofu").is_dir():
-        pytest.skip("needs the data directory")
-    return lambda subset: load(parse_source(f"tofu,subset={subset},data_dir={BESIDE}", TASKS))
+    if not (DATA / "tofu").is_dir():
+        pytest.skip("needs the data directory: set EASYEDIT_UNLEARN_DATA")
+    return lambda subset: load(parse_source(f"tofu,subset={subset},data_dir={DATA}", TASKS))
 
 
 def test_the_published_sets(tofu):

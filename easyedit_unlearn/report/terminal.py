@@ -67,6 +67,7 @@ def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Co
     console.print()
     names = ("metric", "value", "what it is")
     print_rows(console, "About the whole", names, overall_cells(row, metrics), whole_names=True)
+    console.print(Text("-: undefined; a group (--holdout, --also) or the data set's wrong answers are missing"))
     if lacking := without_reference(row, metrics):
         console.print(Text(f"undefined without a reference: {', '.join(lacking)}. {HOW_TO}"), soft_wrap=True)
 
@@ -76,6 +77,9 @@ def print_probes(console: Console, row: Mapping[str, Any]) -> None:
     if not (found := row.get("probes")):
         return
     console.print()
+    if not found["facts"]:
+        console.print(Text(f"{row['label']}: every fact known before is still given; there is nothing to bring back"))
+        return
     title = f"{row['label']}: what brings facts back"
     print_rows(console, title, ("probe", "came back", "what it is"), probe_cells(row))
     verdict = (
