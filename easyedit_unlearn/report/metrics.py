@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from easyedit_unlearn.components import Component, Metric, SetMetric
@@ -16,7 +16,13 @@ def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[
     where it is undefined."""
     found = [metric for metric in metrics if isinstance(metric, Metric) and metric.name in row["means"]]
     groups = list(next(iter(row["means"].values()), {}))
-    listed = [[metric.name + _ARROWS[metric.direction], *_line(row["means"][metric.name], groups)] for metric in found]
+    listed = [
+        [
+            metric.name + _ARROWS[metric.direction],
+            *(_cell(row["means"][metric.name].get(group, {})) for group in groups),
+        ]
+        for metric in found
+    ]
     counts = ["prompts", *(str(_prompts(row, group)) for group in groups)]
     return ["metric", *groups], [counts, *listed]
 
@@ -53,17 +59,10 @@ def number(value: float | None) -> str:
     """Two or three digits that say something."""
     if value is None:
         return "-"
-    return (
-        f"{value:.1e}"
-        if 0 < abs(value) < 1e-3 or abs(value) >= 1e5
-        else f"{value:.2g}"
-        if abs(value) < 1
-        else f"{value:.3g}"
-    )
-
-
-def _line(means: Mapping[str, Mapping[str, Any]], groups: Sequence[str]) -> list[str]:
-    return [_cell(means.get(group, {})) for group in groups]
+    size = abs(value)
+    if 0 < size < 1e-3 or size >= 1e5:
+        return f"{value:.1e}"
+    return f"{value:.2g}" if size < 1 else f"{value:.3g}"
 
 
 def _cell(found: Mapping[str, Any]) -> str:
