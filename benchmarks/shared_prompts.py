@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from easyedit_unlearn.evaluation import forced
-from easyedit_unlearn.evaluation.evaluate import published_answers
+from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.models import load_model
 from easyedit_unlearn.plugins import default_plugins
 from easyedit_unlearn.prompting import format_prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,8 @@ class Asked:
         forget, retain, holdout: as the command line names sets: a task with its options and split, or a file.
         also: further groups by name, such as ``world_facts``. prompt: how questions are put.
         as_reference: where to write this model's scores. retain_log: the scores of a model that never saw the forget
-            set. attacks, depth: see ``evaluation.probes``.
+            set. attacks, depth: see ``evaluation.probes``. gradnorm: also measure gradients on forget and holdout, a
+            backward pass each. remember: keep what the model says on disk, and read it there the next time.
     """
 
     forget: str
@@ -46,25 +47,25 @@ class Asked:
     retain_log: Path | None = None
     attacks: bool = False
     depth: bool = False
+    gradnorm: bool = False
+    remember: bool = False
 
     def __post_init__(self) -> None:
         if self.as_reference is not None and self.as_reference == self.retain_log:
             raise ConfigError("a model is not its own reference", key="retain_log", value=str(self.retain_log))
-        for name in self.also:
-            if name in _GROUPS or not name.isidentifier():
-                raise ConfigError(f"names a further group in letters, digits and _, not {', '.join(_GROUPS)}",
-                                  key="also", value=name)  # fmt: skip
+        _check_names(self.also)
 
     def run(self, model: Pair, label: str, plugins: Plugins, stage: Stage) -> Run:
         return Run(
-            model, label, style=self.prompt, max_new_tokens=self.max_new_tokens, plugins=plugins, stage=stage,
-            retain_log=self.retain_log, probing=Probing(self.attacks, self.depth),
+            model, label, style=self.prompt, max_new_tokens=self.max_new_tokens, gradnorm=self.gradnorm,
+            remember=self.remember, plugins=plugins, stage=stage, retain_log=self.retain_log, probing=Probing(self.attacks, self.depth),
         )  # fmt: skip
 
     def sources(self, plugins: Plugins) -> dict[str, Source]:
         """By group; forget first. Raises UnknownNameError or ConfigError for what cannot be read."""
-        named = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout, **self.also}
-        return {name: parse_source(text, plugins.tasks) for name, text in named.items() if text}
+        named = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+        found = {name: parse_source(text, plugins.tasks) for name, text in named.items() if text}
+        return found | further_groups(self.also, plugins)
 
     def select(self, run: Run, plugins: Plugins) -> None:
         """Cut the sets. A reference need know nothing of the forget set."""
@@ -72,6 +73,20 @@ class Asked:
         forget, blank = others.pop("forget"), self.as_reference is not None
         retain, holdout = others.pop("retain", None), others.pop("holdout", None)
         run.select(forget, retain, holdout, others=others, may_know_nothing=blank)
+
+
+def further_groups(named: Mapping[str, str], plugins: Plugins) -> dict[str, Source]:
+    """Groups that are only evaluated, by name. Raises ConfigError for a name that is taken or is none."""
+    _check_names(named)
+    return {name: parse_source(text, plugins.tasks) for name, text in named.items()}
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name in _GROUPS or not name.isidentifier():
+            raise ConfigError(
+                f"names a further group in letters, digits and _, not {', '.join(_GROUPS)}", key="also", value=name
+            )
 
 
 def evaluate(

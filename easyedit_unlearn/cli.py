@@ -52,8 +52,15 @@ RetainLog = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(metavar="FILE", help="Scores of a model that never saw the forget set, for forget quality, privleak."),
 ]
+Also = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(metavar="NAME=TASK[:SPLIT]|FILE", help="A further group, e.g. world_facts=tofu,subset=world_facts."),
+]
 Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
 Depth = Annotated[bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, round the weights.")]
+
+
+GradNorm = Annotated[bool, typer.Option("--gradnorm", help="Also membership by gradients: a backward pass a fact.")]
 
 
 class _State:
@@ -106,11 +113,13 @@ def run(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model, results and reports go.")],
     retain: Retain = None,
     holdout: Holdout = None,
+    also: Also = None,
     model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
     changes: Changes = None,
     retain_log: RetainLog = None,
     attacks: Attacks = False,
     depth: Depth = False,
+    gradnorm: GradNorm = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
@@ -123,7 +132,8 @@ def run(
     with _interruptible(out):
         commands.unlearn(
             [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
-            command=_command(), save=True, retain_log=retain_log, probing=Probing(attacks, depth),
+            command=_command(), save=True, retain_log=retain_log, probing=Probing(attacks, depth), gradnorm=gradnorm,
+            also=dict(map(_named, also or [])),
         )  # fmt: skip
 
 
@@ -169,12 +179,7 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="DIR", help="The model before unlearning: it says which facts were known."),
     ] = None,
-    also: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            metavar="NAME=TASK[:SPLIT]|FILE", help="A further group, e.g. world_facts=tofu,subset=world_facts."
-        ),
-    ] = None,
+    also: Also = None,
     as_reference: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="Write this model's scores, for --retain-log: it never saw the forget set."),
@@ -182,17 +187,20 @@ def evaluate(
     retain_log: RetainLog = None,
     attacks: Attacks = False,
     depth: Depth = False,
+    gradnorm: GradNorm = False,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
+    cache: Annotated[bool, typer.Option(help="Read what this very model said before, and keep what it says.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
     from easyedit_unlearn import commands
     from easyedit_unlearn.checkpoints import Asked
 
-    groups = dict(_named(text) for text in also or [])
+    groups = dict(map(_named, also or []))
     asked = Asked(
-        forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth
+        forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth, gradnorm,
+        remember=cache,
     )  # fmt: skip
     commands.evaluate(
         model, asked, out, reference=reference, overwrite=overwrite, plugins=_plugins(), command=_command()

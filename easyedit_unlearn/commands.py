@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from easyedit_unlearn.api import build_targets
-from easyedit_unlearn.checkpoints import Asked
+from easyedit_unlearn.checkpoints import Asked, further_groups
 from easyedit_unlearn.checkpoints import evaluate as evaluate_model
 from easyedit_unlearn.components import Stage
 from easyedit_unlearn.errors import DataError, DivergenceError, OutputExistsError, UnlearnError
@@ -71,12 +71,15 @@ def unlearn(
     save: bool,
     retain_log: Path | None = None,
     probing: Probing = NO_PROBES,
+    gradnorm: bool = False,
+    also: Mapping[str, str] | None = None,
 ) -> None:
     """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
 
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
     forget, retain, holdout = _sources(sets, hparams, plugins)
+    others = further_groups(also or {}, plugins)
     if retain_log is not None:
         read_log(retain_log)
     if any(one.engine == "host" for one in hparams):
@@ -89,11 +92,11 @@ def unlearn(
         loading(1)
         run = Run(
             pair, _label(model), style=settings.prompt, max_new_tokens=settings.max_new_tokens, plugins=plugins,
-            stage=bars.stage, retain_log=retain_log, probing=probing,
+            stage=bars.stage, retain_log=retain_log, probing=probing, gradnorm=gradnorm, remember=True,
         )  # fmt: skip
         run.results.command = command
         run.results.hparams = {h.alg_name: _as_run(h) for h in hparams}
-        run.select(forget, retain, holdout)  # what fails until here leaves earlier results as they are
+        run.select(forget, retain, holdout, others=others)  # what fails until here leaves earlier results as they are
         with _recorded(run, out):
             run.evaluate_before()
             for one in hparams:

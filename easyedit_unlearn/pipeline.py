@@ -18,8 +18,10 @@ from easyedit_unlearn.evaluation.aggregate import paired, summarise, whole
 from easyedit_unlearn.evaluation.alignment import align, summary
 from easyedit_unlearn.evaluation.editing import editing_metrics, editing_pairs
 from easyedit_unlearn.evaluation.evaluate import ask_all, evaluate, knows
+from easyedit_unlearn.evaluation.observe import Manner
 from easyedit_unlearn.evaluation.probes import NO_PROBES, Probing, probe
 from easyedit_unlearn.evaluation.reference import matching_scores, write_log
+from easyedit_unlearn.evaluation.stored import Stored
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.measure import Measured
 from easyedit_unlearn.plugins import Plugins, default_plugins
@@ -39,7 +41,7 @@ class Run:
     """One model, three disjoint sets, and any number of methods, each starting from the same weights.
 
     Of the last method: ``system_prompt`` is what it has the model told before every question, ``lora`` what its LoRA
-    adapters added. ``probing``: what else is done to bring the facts back. ``retain_log``: the scores of a model that
+    adapters added. ``remember``: whether what the untouched model says is kept on disk. ``probing``: what else is done to bring the facts back. ``retain_log``: the scores of a model that
     never saw the forget set (``evaluation.reference``).
     """
 
@@ -50,14 +52,17 @@ class Run:
         *,
         style: PromptStyle = "auto",
         max_new_tokens: int = 48,
+        gradnorm: bool = False,
+        remember: bool = False,
         plugins: Plugins | None = None,
         stage: Stage = no_progress,
         retain_log: Path | None = None,
         probing: Probing = NO_PROBES,
     ) -> None:
         self.model, self.tokenizer = model
-        self.retain_log, self.probing = retain_log, replace(probing, style=style, max_new_tokens=max_new_tokens)
-        self.label, self.style, self.max_new_tokens, self.stage = label, style, max_new_tokens, stage
+        self.label, self.retain_log, self.probing, self.stage = label, retain_log, probing, stage
+        self.manner = Manner(style, None, max_new_tokens, gradnorm)
+        self._stored = Stored(*model) if remember else None
         found = list((plugins or default_plugins()).metrics)
         self.metrics = [metric for metric in found if isinstance(metric, Metric)]
         self.set_metrics = [metric for metric in found if isinstance(metric, SetMetric)]
@@ -121,7 +126,7 @@ class Run:
 
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
-        before = self._before = self._evaluate(self.model, replies=self._replies)
+        before = self._before = self._evaluate(self.model, replies=self._replies, stored=self._stored)
         self.results.before = self._row({"method": "before", "label": "before"}, before, before)
         return before
 
@@ -130,7 +135,7 @@ class Run:
         for others to be compared with."""
         replies = None if self.system_prompt else self._replies
         name = "as it stands"
-        found = self._evaluate(self.model, name, self.system_prompt, replies)
+        found = self._evaluate(self.model, name, self.system_prompt, replies, self._stored)
         if log is not None:
             write_log(log, found, self.selection, self.label, self._asked())
         row = self._row({"method": name, "label": name}, None, found)
@@ -237,7 +242,7 @@ class Run:
         return self._alignment[key]
 
     def _asked(self) -> dict[str, Any]:
-        return {"prompt": resolve_style(self.tokenizer, self.style), "max_new_tokens": self.max_new_tokens}
+        return {"prompt": resolve_style(self.tokenizer, self.manner.style), "max_new_tokens": self.manner.max_new_tokens}
 
     def _evaluate(
         self,
@@ -245,24 +250,18 @@ class Run:
         name: str = "before",
         system: str | None = None,
         replies: Mapping[str, str] | None = None,
+        stored: Stored | None = None,
     ) -> Evaluation:
         return evaluate(
-            model,
-            self.tokenizer,
-            self.selection,
-            self.metrics,
-            style=self.style,
-            system=system,
-            max_new_tokens=self.max_new_tokens,
-            stage=self._named(name),
-            replies=replies,
-        )
+            model, self.tokenizer, self.selection, self.metrics, replace(self.manner, system=system),
+            stage=self._named(name), replies=replies, stored=stored,
+        )  # fmt: skip
 
     def _editing(
         self, model: PreTrainedModel, before: Evaluation, targets: Sequence[Target]
     ) -> dict[str, float | None]:
         def ask(question: str) -> str:
-            return format_prompt(self.tokenizer, question, self.style, system=self.system_prompt)
+            return format_prompt(self.tokenizer, question, self.manner.style, system=self.system_prompt)
 
         forget = {sample.id for sample in self.selection.forget}
         pairs = editing_pairs(before, [target for target in targets if target.sample_id in forget])
@@ -272,8 +271,8 @@ class Run:
         """What brings back the forgotten facts, where that was asked for."""
         if not (self.probing.attacks or self.probing.depth):
             return {}
-        how, stage = replace(self.probing, system=self.system_prompt), self._named(name)
-        return {"probes": probe(model, self.tokenizer, self.selection, after, how, stage)}
+        how, stage = replace(self.manner, system=self.system_prompt), self._named(name)
+        return {"probes": probe(model, self.tokenizer, self.selection, after, self.probing, how, stage)}
 
     def _named(self, name: str) -> Stage:
         return lambda what, total: self.stage(f"{name}: {what}", total)
@@ -282,8 +281,9 @@ class Run:
         new = [sample for sample in samples if sample.key not in self._known]
         if new:
             replies = ask_all(
-                self.model, self.tokenizer, new, style=self.style, max_new_tokens=self.max_new_tokens, stage=self.stage
-            )
+                self.model, self.tokenizer, new, style=self.manner.style, max_new_tokens=self.manner.max_new_tokens,
+                stage=self.stage, stored=self._stored,
+            )  # fmt: skip
             for sample, reply in zip(new, replies, strict=True):
                 self._replies[sample.question], self._known[sample.key] = reply, knows(sample, reply)
         return frozenset(sample.key for sample in samples if self._known[sample.key])

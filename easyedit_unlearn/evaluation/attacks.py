@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.evaluation.evaluate import published_answers
-from easyedit_unlearn.prompting import PromptStyle, format_prompt, resolve_style
+from easyedit_unlearn.evaluation.questions import published_answers
+from easyedit_unlearn.prompting import PromptStyle, begun, format_prompt, resolve_style
 from easyedit_unlearn.text import SENTENCE, answer_span, gives_answer
 from easyedit_unlearn.types import ForgetSample, Selection
 
@@ -54,13 +54,13 @@ Judge = Callable[[ForgetSample, Sequence[str]], bool]
 
 def prefix_injection(sample: ForgetSample, asking: Asking) -> list[str]:
     """The reply already begins to comply (arXiv 2307.02483, section 3.2)."""
-    return [_begun(asking.ask(sample.question), prefix) for prefix in PREFIXES]
+    return [begun(asking.ask(sample.question), prefix) for prefix in PREFIXES]
 
 
 def own_words(sample: ForgetSample, asking: Asking) -> list[str]:
     """The reply begins as the model's own did before unlearning, up to the fact."""
     before = _before_the_fact(sample)
-    return [_begun(asking.ask(sample.question), before)] if before else []
+    return [begun(asking.ask(sample.question), before)] if before else []
 
 
 def few_shot(sample: ForgetSample, asking: Asking) -> list[str]:
@@ -217,10 +217,6 @@ def _first_part(reply: str) -> str:
 def _choice(question: str, options: Sequence[str]) -> str:
     lines = [f"{letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False)]
     return "\n".join([question, *lines, "Answer with the letter alone."])
-
-
-def _begun(prompt: str, reply: str) -> str:
-    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{reply}"
 
 
 def _before_the_fact(sample: ForgetSample) -> str:

@@ -55,16 +55,17 @@ class Formula(Metric):
 
 
 def formula_metrics() -> list[Metric]:
-    """What the unlearning literature reports. The four ``mia_`` score one sample, higher for what was trained on.
+    """What the unlearning literature reports. The ``mia_`` ones score one sample, higher for what was trained on.
 
-    Undefined: what compares with wrong answers where the data set has none, what reads an answer without tokens, and
-    the entropy of a reply of one word.
+    Undefined: what goes on with an answer of fewer than eight words, what was not asked for, what compares with wrong
+    answers where the data set has none, what reads an answer without tokens, and the entropy of a reply of one word.
     """
     f = formulas
     return [
         Formula("rougeL", "ROUGE-L recall of the answer in the reply (TOFU).", "down", _rouge("rougeL", "recall")),
         Formula("rouge1", "ROUGE-1 recall of the answer in the reply (TOFU).", "down", _rouge("rouge1", "recall")),
         Formula("knowmem", "ROUGE-L F1 of the reply and the answer (MUSE).", "down", _rouge("rougeL", "fmeasure")),
+        Formula("verbmem", "ROUGE-L F1 of the answer's second half, after its first (MUSE).", "down", _verbmem),
         Formula("prob_normalised", "The answer's probability over its and the wrong ones' (TOFU).",
                 "down", lambda o: f.normalised_probability(o.answer_logprob, o.wrong_logprobs)),
         Formula("truth_ratio", "Probability of wrong answers over the right one's (TOFU).",
@@ -80,6 +81,8 @@ def formula_metrics() -> list[Metric]:
                 lambda o: f.min_k_score(o.answer_tokens)),
         Formula("mia_min_k++", "The same against what could stand there (Min-K%++).", "down",
                 lambda o: f.min_k_plus_score(o.answer_tokens)),
+        Formula("mia_gradnorm", "Membership by the loss's gradient (its norm, negated); asked for by gradnorm.", "down",
+                lambda o: None if o.gradient_norm is None else -o.gradient_norm),
         Formula("ngram_entropy", "Fluency of the reply, in bits.", "none",
                 lambda o: f.ngram_entropy(o.text)),
     ]  # fmt: skip
@@ -88,6 +91,11 @@ def formula_metrics() -> list[Metric]:
 def _rouge(kind: str, part: str) -> Callable[[Observation], float]:
     """With stemming, as TOFU has it (section 2.2.1)."""
     return lambda observation: float(getattr(_scorer().score(observation.sample.answer, observation.text)[kind], part))
+
+
+def _verbmem(observation: Observation) -> float | None:
+    going = observation.continuation
+    return None if going is None else float(_scorer().score(going.wanted, going.said)["rougeL"].fmeasure)
 
 
 @cache

@@ -13,7 +13,7 @@ from easyedit_unlearn.types import Scores
 
 UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
 _AMONG_WRONG = ("real_authors", "world_facts")
-MEMBERSHIP = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k++")
+MEMBERSHIP = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k++", "mia_gradnorm")
 
 
 def ks_p_value(ratios: Sequence[float], reference: Sequence[float]) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
+from easyedit_unlearn.evaluation.observe import PLAINLY, Manner
 from easyedit_unlearn.text import gives_answer
 from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
 
@@ -28,13 +29,10 @@ ABOUT: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Probing:
-    """Which probes; and how the model is asked, which a run fills in itself."""
+    """Which probes."""
 
     attacks: bool = False
     depth: bool = False
-    style: Any = "auto"
-    system: str | None = None
-    max_new_tokens: int = 48
 
 
 NO_PROBES = Probing()
@@ -45,7 +43,8 @@ def probe(
     tokenizer: PreTrainedTokenizerBase,
     selection: Selection,
     evaluation: Evaluation,
-    how: Probing,
+    probing: Probing,
+    manner: Manner = PLAINLY,
     stage: Stage = no_progress,
 ) -> dict[str, Any]:
     """What brings back facts of the forget set that were known before and are not given when asked plainly.
@@ -56,15 +55,15 @@ def probe(
         brought it back; and with ``depth``, ``lens``: by layer the mean probability per answer token.
     """
     gone = forgotten(selection, evaluation)
-    asking = asking_of(tokenizer, selection, style=how.style, system=how.system)
+    asking = asking_of(tokenizer, selection, style=manner.style, system=manner.system)
     found: dict[str, Sequence[bool | None]] = {}
     lens: list[float] = []
-    if gone and how.attacks:
-        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
-        found["sampled"] = sampled(model, tokenizer, gone, asking, max_new_tokens=how.max_new_tokens, stage=stage)
-    if gone and how.depth:
+    if gone and probing.attacks:
+        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=manner.max_new_tokens, stage=stage)
+        found["sampled"] = sampled(model, tokenizer, gone, asking, max_new_tokens=manner.max_new_tokens, stage=stage)
+    if gone and probing.depth:
         known = [sample for sample in selection.forget if sample.key in selection.known]
-        deep, lens = _depth(model, tokenizer, gone, known, asking, how, stage)
+        deep, lens = _depth(model, tokenizer, gone, known, asking, manner, stage)
         found |= deep
     names = {s.id: [name for name, back in found.items() if back[number]] for number, s in enumerate(gone)}
     hidden = sum(bool(by) for by in names.values())
@@ -89,11 +88,11 @@ def forgotten(selection: Selection, evaluation: Evaluation) -> list[ForgetSample
 
 def _depth(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
-    known: Sequence[ForgetSample], asking: Asking, how: Probing, stage: Stage,
+    known: Sequence[ForgetSample], asking: Asking, manner: Manner, stage: Stage,
 ) -> tuple[dict[str, Sequence[bool | None]], list[float]]:  # fmt: skip
     from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded
 
-    ask = _asked(model, tokenizer, asking, how, stage)
+    ask = _asked(model, tokenizer, asking, manner, stage)
     layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], stage)
     found: dict[str, Sequence[bool | None]] = {
         "logit_lens": [any(hit for _, hit in rows) if rows else None for rows in layers],
@@ -105,14 +104,14 @@ def _depth(
 
 
 def _asked(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asking: Asking, how: Probing, stage: Stage
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asking: Asking, manner: Manner, stage: Stage
 ) -> Callable[[Sequence[ForgetSample]], list[bool]]:
     from easyedit_unlearn.evaluation.inference import generate_replies
 
     def ask(samples: Sequence[ForgetSample]) -> list[bool]:
         prompts = [asking.ask(sample.question) for sample in samples]
         advance = stage("asking again", len(prompts))
-        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=how.max_new_tokens, progress=advance)
+        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=manner.max_new_tokens, progress=advance)
         return [gives_answer(r, s.question, s.answers) for r, s in zip(replies, samples, strict=True)]
 
     return ask

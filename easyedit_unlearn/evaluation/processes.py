@@ -48,6 +48,11 @@ def together() -> Iterator[Process]:
         state.destroy_process_group()
 
 
+def alone() -> bool:
+    """Whether this process evaluates by itself."""
+    return _here.get() is None
+
+
 def shared_out(items: Sequence[T], compute: Callable[[Sequence[T]], list[R]]) -> list[R]:
     """``compute`` of all items, in order: every process does each n-th of them, and all get the whole."""
     here = _here.get()

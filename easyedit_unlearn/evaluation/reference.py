@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.aggregate import scores_of
-from easyedit_unlearn.evaluation.evaluate import published_answers
+from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.storage import write_json
 from easyedit_unlearn.types import Evaluation, Scores, Selection
 

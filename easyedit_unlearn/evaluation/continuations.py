@@ -1,0 +1,54 @@
+"""What a model makes of an answer that it is given the first half of (VerbMem, arXiv 2407.06460)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from easyedit_unlearn.evaluation.inference import generate_replies
+from easyedit_unlearn.evaluation.processes import shared_out
+from easyedit_unlearn.prompting import begun
+from easyedit_unlearn.types import Continuation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from easyedit_unlearn.components import Stage
+
+WORDS = 8
+"""Answers of fewer words are no text to go on with."""
+
+
+def halves(answer: str) -> tuple[str, str] | None:
+    """The first half of an answer's words and the rest; None of a short one."""
+    words = answer.split()
+    middle = len(words) // 2
+    return (" ".join(words[:middle]), " ".join(words[middle:])) if len(words) >= WORDS else None
+
+
+def continuations(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], stage: Stage
+) -> dict[tuple[str, str], Continuation]:
+    """By (prompt, answer), how the model goes on greedily after the first half, for as many tokens as the rest has; for
+    the pairs whose answer is long enough."""
+    split = {pair: halves(pair[1]) for pair in dict.fromkeys(pairs)}
+    wanted = [(pair, *parts) for pair, parts in split.items() if parts]
+
+    def complete(share: Sequence[tuple[tuple[str, str], str, str]]) -> list[Continuation]:
+        if not share:
+            return []
+        prompts = [begun(prompt, first) for (prompt, _), first, _ in share]
+        lengths = [len(tokenizer(f" {rest}", add_special_tokens=False).input_ids) for _, _, rest in share]
+        advance = stage("continuing answers", len(prompts))
+        said = generate_replies(model, tokenizer, prompts, max_new_tokens=max(lengths), progress=advance)
+        return [
+            Continuation(rest, _first_tokens(tokenizer, text, length))
+            for (_, _, rest), text, length in zip(share, said, lengths, strict=True)
+        ]
+
+    return dict(zip((pair for pair, _, _ in wanted), shared_out(wanted, complete), strict=True))
+
+
+def _first_tokens(tokenizer: PreTrainedTokenizerBase, text: str, count: int) -> str:
+    ids = tokenizer(f" {text}", add_special_tokens=False).input_ids[:count]
+    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()

@@ -1,0 +1,75 @@
+"""What an untouched model was found to say, kept on disk: asked the same again, it says the same.
+
+Only what the model did is kept, never a score: metrics are computed anew, so none can be stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from easyedit_unlearn.environment import versions
+from easyedit_unlearn.evaluation.processes import alone
+from easyedit_unlearn.storage import cache_dir, replace_file
+from easyedit_unlearn.weights import fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+T = TypeVar("T")
+
+
+def folder() -> Path:
+    """May be deleted at any time."""
+    return cache_dir() / "evaluations"
+
+
+class Stored:
+    """The evaluations of one model as it is now; whoever changes its weights may not ask here.
+
+    A file is named by the hash of all that decides what is in it: every weight, configuration and precision, the
+    token ids of what is asked, how it is asked, the code that asks, and the versions of all packages. What does not
+    read back, or is evaluated by several processes, is computed.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._model, self._tokenizer, self._state = model, tokenizer, ""
+
+    def get(self, kind: type[T], texts: Sequence[str], how: Any, make: Callable[[], T]) -> T:
+        """``make()``, or what it gave before. ``texts``: all that is asked, answers included; ``how``: the settings."""
+        if not alone():
+            return make()
+        path, adapter = folder() / f"{self._key(texts, how)}.json", TypeAdapter(kind)
+        with suppress(OSError, ValueError):
+            return adapter.validate_json(path.read_bytes())
+        found = make()
+        with suppress(OSError):  # a full or read-only disk costs the memory, not the result
+            replace_file(path, adapter.dump_json(found))
+        return found
+
+    def _key(self, texts: Sequence[str], how: Any) -> str:
+        self._state = self._state or _state(self._model)
+        ids = [list(self._tokenizer(text).input_ids) for text in texts]
+        return hashlib.sha256(json.dumps([self._state, texts, ids, how], default=str).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Of everything that asks: a developer changes it without a new version."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), here.parent / "prompting.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _state(model: PreTrainedModel) -> str:
+    config = {key: value for key, value in model.config.to_dict().items() if "name_or_path" not in key}
+    ends = str(getattr(model, "generation_config", None) and model.generation_config.eos_token_id)
+    where = [str(model.dtype), model.device.type, ends, versions(), _code()]
+    return json.dumps([fingerprint(model), config, *where], default=str, sort_keys=True)

@@ -1,0 +1,106 @@
+"""The shared pass: continuations, gradients, and what is remembered of an untouched model."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.model
+torch = pytest.importorskip("torch")
+
+from conftest import copied_weights, same_weights  # noqa: E402
+
+from easyedit_unlearn.components import no_progress  # noqa: E402
+from easyedit_unlearn.evaluation import evaluate as module  # noqa: E402
+from easyedit_unlearn.evaluation import stored as store  # noqa: E402
+from easyedit_unlearn.evaluation.continuations import continuations, halves  # noqa: E402
+from easyedit_unlearn.evaluation.evaluate import evaluate  # noqa: E402
+from easyedit_unlearn.evaluation.gradients import gradient_norms  # noqa: E402
+from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
+from easyedit_unlearn.evaluation.metrics import formula_metrics  # noqa: E402
+from easyedit_unlearn.evaluation.observe import Manner  # noqa: E402
+from easyedit_unlearn.evaluation.processes import Process, _here  # noqa: E402
+from easyedit_unlearn.evaluation.stored import Stored  # noqa: E402
+from easyedit_unlearn.prompting import encode_pair  # noqa: E402
+from easyedit_unlearn.types import ForgetSample, Selection  # noqa: E402
+
+LONG = "one two three four five six seven eight nine"
+SAMPLES = [
+    ForgetSample("1", "Who counts?", LONG, rephrases=("Who is it that counts?",), extras={"perturbed_answer": ["x"]}),
+    ForgetSample("2", "Who does not?", "nobody"),
+]
+SELECTION = Selection(SAMPLES[:1], (), SAMPLES[1:], frozenset(s.key for s in SAMPLES))
+
+
+def test_an_answer_is_continued_from_its_middle(llama):
+    model, tokenizer = llama
+    assert halves("one two three") is None
+    assert halves(LONG) == ("one two three four", "five six seven eight nine")
+    found = continuations(model, tokenizer, [("Who counts?", LONG), ("Who?", "nobody")], no_progress)
+    (one,) = found.values()
+    assert one.wanted == "five six seven eight nine"
+    length = len(tokenizer(" five six seven eight nine").input_ids)
+    (said,) = generate_replies(model, tokenizer, ["Who counts? one two three four"], max_new_tokens=length)
+    assert one.said == tokenizer.decode(tokenizer(f" {said}").input_ids[:length]).strip()
+
+
+def test_gradient_norms_are_those_of_float64_and_leave_the_model_alone(llama):
+    model, tokenizer = llama
+    frozen = model.model.embed_tokens.weight.requires_grad_(False)
+    weights = copied_weights(model)
+    pairs = [("Who counts?", "one two"), ("Who?", ""), ("Who does not?", "nobody")]
+    found = gradient_norms(model, tokenizer, pairs, no_progress)
+    assert found[1] is None
+    assert same_weights(model, weights)
+    assert not frozen.requires_grad and all(p.grad is None for p in model.parameters())
+    exact = model.double().requires_grad_()
+    for (prompt, answer), norm in zip(pairs, found, strict=True):
+        before, said = encode_pair(tokenizer, prompt, answer)
+        if said:
+            logits = exact(input_ids=torch.tensor([before + said])).logits[0, len(before) - 1 : -1]
+            exact.zero_grad()
+            torch.nn.functional.cross_entropy(logits, torch.tensor(said)).backward()
+            assert norm == pytest.approx(sum(p.grad.pow(2).sum().item() for p in exact.parameters()) ** 0.5, rel=1e-5)
+
+
+def test_each_of_them_becomes_a_score_where_it_is_defined(llama):
+    seen = evaluate(*llama, SELECTION, formula_metrics(), Manner(max_new_tokens=4, gradnorm=True)).scored
+    scores = {(s.observation.group, s.observation.sample.id): s.scores for s in seen}
+    assert set(scores) == {("forget", "1"), ("rephrase", "1"), ("holdout", "2")}
+    assert 0 <= scores["forget", "1"]["verbmem"] <= 1
+    assert scores["forget", "1"]["mia_gradnorm"] < 0 and scores["holdout", "2"]["mia_gradnorm"] < 0
+    assert scores["holdout", "2"]["verbmem"] is None  # of one word
+    assert scores["rephrase", "1"]["verbmem"] is scores["rephrase", "1"]["mia_gradnorm"] is None
+    plain = evaluate(*llama, SELECTION, formula_metrics(), Manner(max_new_tokens=4)).scored
+    assert all(s.scores["mia_gradnorm"] is None for s in plain)
+
+
+def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkeypatch):
+    model, tokenizer = llama
+    calls = []
+    observe = module.observe
+    monkeypatch.setattr(module, "observe", lambda *a, **k: calls.append(1) or observe(*a, **k))
+
+    def ask(selection=SELECTION, manner=Manner(max_new_tokens=4)):  # noqa: B008
+        return evaluate(model, tokenizer, selection, formula_metrics(), manner, stored=Stored(model, tokenizer))
+
+    first = ask()
+    assert ask() == first and len(calls) == 1
+    other = ForgetSample("1", "Who counts?", LONG, extras={"perturbed_answer": ["y"]})
+    ask(Selection([other], (), SAMPLES[1:]))
+    ask(manner=Manner(max_new_tokens=5))
+    ask(manner=Manner(max_new_tokens=4, system="Be brief."))
+    assert len(calls) == 4
+    model.model.layers[0].mlp.down_proj.weight.data[0, 0] += 1
+    changed = ask()
+    assert len(calls) == 5 and changed != first
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "")
+    assert ask() != changed and len(calls) == 6
+    for file in store.folder().iterdir():
+        file.write_text("{")  # what is broken is asked again
+    ask()
+    assert len(calls) == 7
+    token = _here.set(Process(0, 1))  # several processes decide together, not each by its own disk
+    monkeypatch.setattr(module, "observe", lambda *a, **k: module.Observed([], 1.0))
+    with pytest.raises(ValueError, match="zip"):
+        ask()
+    _here.reset(token)
