@@ -58,7 +58,8 @@ class Asked:
     def run(self, model: Pair, label: str, plugins: Plugins, stage: Stage) -> Run:
         return Run(
             model, label, style=self.prompt, max_new_tokens=self.max_new_tokens, gradnorm=self.gradnorm,
-            remember=self.remember, plugins=plugins, stage=stage, retain_log=self.retain_log, probing=Probing(self.attacks, self.depth),
+            remember=self.remember, plugins=plugins, stage=stage, retain_log=self.retain_log,
+            probing=Probing(self.attacks, self.depth),
         )  # fmt: skip
 
     def sources(self, plugins: Plugins) -> dict[str, Source]:

@@ -41,7 +41,8 @@ class Run:
     """One model, three disjoint sets, and any number of methods, each starting from the same weights.
 
     Of the last method: ``system_prompt`` is what it has the model told before every question, ``lora`` what its LoRA
-    adapters added. ``remember``: whether what the untouched model says is kept on disk. ``probing``: what else is done to bring the facts back. ``retain_log``: the scores of a model that
+    adapters added. ``remember``: whether what the untouched model says is kept on disk. ``probing``: what else is done
+    to bring the facts back. ``retain_log``: the scores of a model that
     never saw the forget set (``evaluation.reference``).
     """
 
@@ -242,7 +243,8 @@ class Run:
         return self._alignment[key]
 
     def _asked(self) -> dict[str, Any]:
-        return {"prompt": resolve_style(self.tokenizer, self.manner.style), "max_new_tokens": self.manner.max_new_tokens}
+        style = resolve_style(self.tokenizer, self.manner.style)
+        return {"prompt": style, "max_new_tokens": self.manner.max_new_tokens}
 
     def _evaluate(
         self,

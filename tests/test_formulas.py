@@ -9,8 +9,8 @@ import pytest
 
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.evaluation import formulas
-from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.evaluation.metrics import formula_metrics
+from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.types import AnswerTokens, Observation
 
 LOG = math.log

@@ -18,9 +18,9 @@ from easyedit_unlearn import ForgetSample  # noqa: E402
 from easyedit_unlearn.components import Metric  # noqa: E402
 from easyedit_unlearn.evaluation.depth import final_norm, logit_lens, relearned, round_trip, rounded, undone  # noqa: E402
 from easyedit_unlearn.evaluation.evaluate import evaluate  # noqa: E402
-from easyedit_unlearn.evaluation.observe import Manner  # noqa: E402
 from easyedit_unlearn.evaluation.forced import answer_tokens  # noqa: E402
 from easyedit_unlearn.evaluation.inference import answer_nll, generate_replies, pad_pairs  # noqa: E402
+from easyedit_unlearn.evaluation.observe import Manner  # noqa: E402
 from easyedit_unlearn.evaluation.probes import ABOUT, Probing, forgotten, probe  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
 from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402

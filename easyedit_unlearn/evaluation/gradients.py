@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def _norm(
     total, count = answer_nll(*answer_logits(model, ids, labels, mask))
     gradients = torch.autograd.grad((total / count).sum(), parameters, allow_unused=True)
     squares = [float(g.float().pow(2).sum()) for g in gradients if g is not None]
-    return float(sum(squares)) ** 0.5
+    return math.sqrt(sum(squares))
 
 
 @contextmanager
