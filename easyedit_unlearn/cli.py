@@ -227,6 +227,23 @@ def finetune(
         finetuning.command(model, data, out, settings, overwrite=overwrite, style=prompt, plugins=_plugins())
 
 
+@app.command()
+def bench(
+    file: Annotated[Path, typer.Argument(metavar="BENCH.yaml", help="The grid; see benchmarks/smoke.yaml.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Cells, leaderboard and report; finished cells stay.")],
+    executor: Annotated[str, typer.Option(metavar="local|ray", help="Processes here, or a Ray cluster.")] = "local",
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at once.")] = 1,
+    resume: Annotated[bool, typer.Option(help="Skip cells that are done; --no-resume runs all again.")] = True,
+) -> None:
+    """Run a grid of methods, targets, mergers, sizes, seeds and models; write the leaderboard and the report."""
+    from easyedit_unlearn.bench import run as benches
+
+    with _interruptible(out):
+        benches.command(
+            file, out, executor=executor, jobs=jobs, resume=resume, plugins=_plugins(), command=_command()
+        )  # fmt: skip
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: Json = False

@@ -31,7 +31,7 @@ from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkp
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
-from easyedit_unlearn.report.pages import write_report
+from easyedit_unlearn.report.pages import FILES, write_report
 from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
 from easyedit_unlearn.rows import Results
 from easyedit_unlearn.storage import prepare_output, write_json, write_text
@@ -78,7 +78,7 @@ def unlearn(
 
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
-    forget, retain, holdout = _sources(sets, hparams, plugins)
+    forget, retain, holdout = sources(sets, hparams, plugins)
     others = further_groups(also or {}, plugins)
     if retain_log is not None:
         read_log(retain_log)
@@ -112,8 +112,8 @@ def unlearn(
     print_report(Console(file=sys.stdout), run.results.as_dict())
     for row in run.results.rows:
         print_probes(Console(file=sys.stdout), row)
-    files = ["results.json", "samples.jsonl", "report.md", "report.html"]
-    files += ["model/"] * save + [f"{ADAPTER}/"] * (save and run.lora is not None)
+    files = [*FILES, *["model/"] * save]
+    files += [f"{ADAPTER}/"] * (save and run.lora is not None)
     print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
 
 
@@ -215,10 +215,10 @@ def _recorded_knowledge(model: Path) -> dict[str, bool] | None:
         raise DataError(f"{path}: is not a record of known facts; delete it or name --reference") from error
 
 
-def _sources(
+def sources(
     sets: Sets, hparams: Sequence[UnlearnHyperParams], plugins: Plugins
 ) -> tuple[Source, Source | None, Source | None]:
-    """The three sources; a retain set that the call does not name is the hparams' own."""
+    """The three sources that ``sets`` name; a retain set that the call does not name is the hparams' own."""
     forget = parse_source(sets[0], plugins.tasks)
     retain, holdout = (parse_source(text, plugins.tasks) if text else None for text in sets[1:])
     retain = retain or next((h.unlearn.retain for h in hparams if h.unlearn.retain), None)

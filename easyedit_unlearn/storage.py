@@ -48,20 +48,21 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON that every reader takes: a number that is not finite, such as a collapsed model's perplexity, is null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
     """The same, a value a line."""
-    lines = (json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) for row in rows)
+    lines = (json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows)
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """``value`` with None in place of every number that is not finite."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from statistics import fmean
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, harmonic_mean
 from typing import Any
 
 from easyedit_unlearn.components import Metric, SetMetric
@@ -28,7 +28,18 @@ def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozense
             row[f"{group}_{metric.name}"] = fmean(values) if values else None
             if metric.proportion and values:
                 intervals[f"{group}_{metric.name}"] = wilson(round(sum(values)), len(values))
-    return row | {"intervals": intervals}
+    return row | {"intervals": intervals, "balance": balance(row)}
+
+
+def balance(row: Mapping[str, Any]) -> float | None:
+    """What one number can say of a row: the harmonic mean of the shares of facts no longer given, no longer given in
+    other words, retained, and kept on the holdout set; of those that are defined, the first of which must be."""
+    gone = [row.get(f"{group}_answer_rate") for group in ("forget", "rephrase")]
+    kept = [row.get(f"{group}_answer_rate") for group in ("retain", "holdout")]
+    if gone[0] is None:
+        return None
+    shares = [1 - value for value in gone if value is not None] + [value for value in kept if value is not None]
+    return float(harmonic_mean(shares))
 
 
 def whole(

@@ -27,6 +27,35 @@ def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[
     return ["metric", *groups], [counts, *listed]
 
 
+def change_cells(
+    before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Iterable[Component]
+) -> tuple[list[str], list[list[str]]]:
+    """The same with what each mean was before: ``0.91 → 0.12 ±0.08``; then the numbers about the whole."""
+    headings, lines = metric_cells(row, metrics)
+    if before and before.get("means") and before is not row:
+        _, earlier = metric_cells(before, metrics)
+        old = {line[0]: dict(zip(headings[1:], line[1:], strict=False)) for line in earlier[1:]}
+        lines = lines[:1] + [
+            [line[0], *(_arrow(old, line[0], group, cell) for group, cell in zip(headings[1:], line[1:], strict=True))]
+            for line in lines[1:]
+        ]
+    return headings, lines
+
+
+def overall_changes(
+    before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Iterable[Component]
+) -> list[list[str]]:
+    """Name, value before, value after and summary of each metric of the whole."""
+    metrics = list(metrics)
+    old = {line[0]: line[1] for line in overall_cells(before, metrics)} if before and before.get("overall") else {}
+    return [[name, old.get(name, "-"), value, about] for name, value, about in overall_cells(row, metrics)]
+
+
+def _arrow(old: Mapping[str, Mapping[str, str]], name: str, group: str, cell: str) -> str:
+    first = old.get(name, {}).get(group, "-").split(" ±")[0]
+    return cell if first == cell == "-" else f"{first} → {cell}"
+
+
 def overall_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[list[str]]:
     """Name, value and summary of each metric of the whole."""
     return [

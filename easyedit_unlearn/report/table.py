@@ -19,6 +19,12 @@ class Column:
 
 COLUMNS = (
     Column("label", "method", "the unlearning method; the first row is the untouched model", "text"),
+    Column(
+        "balance",
+        "balance ↑",
+        "harmonic mean of the shares forgotten, forgotten in other words, retained, and kept on holdout",
+        "part",
+    ),
     Column("forget_answer_rate", "forget: still given ↓", "share of known forget facts whose answer is still given"),
     Column("forget_refusal_rate", "forget: refused ↑", "share of them answered with a refusal"),
     Column("rephrase_answer_rate", "rephrase: still given ↓", "the same facts asked in other words"),
@@ -61,6 +67,12 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
     return f"{100 * value:.0f} % ({round(value * n)}/{n})"
 
 
+def fraction(row: Mapping[str, Any], column: Column) -> str:
+    """The same, of a share only ``2/5``."""
+    text = cell(row, column)
+    return text.partition("(")[2].rstrip(")") if column.kind == "share" and "(" in text else text
+
+
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
@@ -79,8 +91,31 @@ def all_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for row in (results["before"], *results["rows"]) if row]
 
 
+def before_of(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The untouched model of the same setting; None where there is none, or ``row`` is it."""
+    mine = (one for one in rows if one["method"] == "before" and one.get("setting") == row.get("setting"))
+    return next((one for one in mine if one is not row), None)
+
+
 def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [[cell(row, column) for column in COLUMNS] for row in rows]
+
+
+def best_places(rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
+    """(row, column) of the best value of each column with a direction, among the methods of one setting; of ties, all.
+    None where a setting has a single method."""
+    found: set[tuple[int, int]] = set()
+    for setting in {row.get("setting") for row in rows}:
+        mine = [n for n, row in enumerate(rows) if row.get("setting") == setting and row["method"] != "before"]
+        for place, column in enumerate(COLUMNS):
+            values = {n: rows[n][column.key] for n in mine if rows[n].get(column.key) is not None}
+            if len(values) > 1 and column.heading[-1] in _BEST:
+                best = _BEST[column.heading[-1]](values.values())
+                found |= {(n, place) for n, value in values.items() if value == best}
+    return found
+
+
+_BEST: Mapping[str, Callable[[Any], Any]] = {"↑": max, "↓": min}
 
 
 def refusal_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -16,9 +16,11 @@ from easyedit_unlearn.report.table import (
     COLUMNS,
     REFUSALS,
     all_rows,
+    best_places,
     cell,
     cells,
     excerpt,
+    fraction,
     interval_lines,
     refusal_cells,
 )
@@ -45,8 +47,10 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     table.add_column("over the facts known before")
     for method in methods:
         table.add_column(Text(method), justify="right")
-    for column, values in zip(COLUMNS[1:], measures, strict=True):
-        table.add_row(column.heading, *values)
+    best = best_places(rows)
+    for place, (column, values) in enumerate(zip(COLUMNS[1:], measures, strict=True), start=1):
+        styles = ["bold" if (number, place) in best else "" for number in range(len(rows))]
+        table.add_row(column.heading, *(Text(text, style=style) for text, style in zip(values, styles, strict=True)))
     console.print()
     console.print(table)
     console.print(Text("95 % intervals, answer given:"))
@@ -56,6 +60,35 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     if given := refusal_cells(rows):
         console.print()
         print_rows(console, "Refusals they were given", [column.heading for column in REFUSALS], given)
+
+
+BOARD = {
+    "label": "method", "balance": "balance ↑", "forget_answer_rate": "given ↓", "forget_refusal_rate": "refused ↑",
+    "rephrase_answer_rate": "rephrases given ↓", "retain_answer_rate": "retain kept ↑",
+    "holdout_answer_rate": "holdout kept ↑", "ppl_after": "perplexity", "seconds": "seconds", "peak_memory_mb": "MB",
+}  # fmt: skip
+"""The columns that fit beside one another, with shorter headings."""
+
+
+def print_leaderboard(console: Console, results: Mapping[str, Any]) -> None:
+    """A table a setting, a method a line, the best balanced first and the best of each column bold."""
+    every = all_rows(results)
+    places = {column.key: number for number, column in enumerate(COLUMNS)}
+    for setting in dict.fromkeys(row.get("setting") for row in every):
+        rows = [row for row in every if row.get("setting") == setting]
+        rows.sort(key=lambda row: (row["method"] != "before", -(row.get("balance") or 0.0)))
+        best = best_places(rows)
+        table = Table(title=Text(str(setting or "Unlearning")), title_justify="left")
+        for key, heading in BOARD.items():
+            table.add_column(heading, justify="left" if key == "label" else "right", overflow="fold")
+        for number, row in enumerate(rows):
+            bold = ["bold green" if (number, places[key]) in best else "" for key in BOARD]
+            texts = [fraction(row, COLUMNS[places[key]]) for key in BOARD]
+            table.add_row(*(Text(printable(text), style=style) for text, style in zip(texts, bold, strict=True)))
+        console.print(table)
+    for row in every:
+        if row.get("stopped"):
+            console.print(Text(printable(f"{row['label']}: {row['stopped']}"), style="red"), soft_wrap=True)
 
 
 def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Component]) -> None:

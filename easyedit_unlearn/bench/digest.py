@@ -1,0 +1,86 @@
+"""What decides a cell's outcome, as one hash: the name of its file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from easyedit_unlearn.bench.grid import Cell
+from easyedit_unlearn.environment import versions
+from easyedit_unlearn.host.locate import find_host
+from easyedit_unlearn.hparams import resolve_path
+from easyedit_unlearn.models import EMBEDDED, embedded_path
+from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.tasks.splits import load, parse_source
+
+_WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+def cell_key(cell: Cell, plugins: Plugins) -> str:
+    """Of the cell itself, its hparams file, every sample of its sets, the model's files, EasyEdit, the packages'
+    versions and this package's code. Raises DataError where a set cannot be read."""
+    texts = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values(), *cell.finetune)
+    parts = [
+        cell.model_dump_json(),
+        resolve_path(cell.hparams).read_text(encoding="utf-8"),
+        [_samples(text, plugins) for text in texts if text],
+        _model(cell.model),
+        str(find_host()),
+        versions(),
+        package_code(),
+        _corpus(),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def model_key(cell: Cell, plugins: Plugins) -> str:
+    """Of the model a cell begins with and what it is taught first."""
+    taught = [_samples(text, plugins) for text in cell.finetune]
+    parts = [_model(cell.model), list(cell.finetune), taught, versions(), package_code()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+
+
+@cache
+def package_code() -> str:
+    """Of every module of this package: a developer changes it without a new version."""
+    root = Path(__file__).parents[1]
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jsonl", ".yaml", ".txt"))
+    return _of_files(root, files)
+
+
+def _samples(text: str, plugins: Plugins) -> str:
+    return _digest(repr(load(parse_source(text, plugins.tasks))))
+
+
+@cache
+def _model(name: str) -> str:
+    """A folder's files; a Hub name stands for itself."""
+    path = embedded_path() if name == EMBEDDED else Path(name)
+    if not path.is_dir():
+        return name
+    return _of_files(path, sorted({file for pattern in _WEIGHTS for file in path.glob(pattern)}))
+
+
+@cache
+def _corpus() -> str:
+    from easyedit_unlearn.editors.corpus import DEFAULT
+    from easyedit_unlearn.tasks.data import data_dir
+
+    path = (data_dir() or Path()) / DEFAULT
+    return _of_files(path.parent, [path]) if path.is_file() else ""
+
+
+def _of_files(root: Path, files: list[Path]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(str(file.relative_to(root)).encode())
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 22):
+                whole.update(block)
+    return whole.hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""Where jobs run: processes of this machine, or a Ray cluster. Either way a job and its outcome are plain data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from easyedit_unlearn.bench.cells import Outcome, failed
+from easyedit_unlearn.errors import UnlearnError
+
+Job = Mapping[str, Any]
+"""See ``worker.run_job``."""
+Said = Callable[[str, str], None]
+"""Told a job's key and what it is doing."""
+INSTALL_RAY = 'Ray is missing; run: pip install "easyedit-unlearn[ray]"'
+
+
+def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Iterator[tuple[str, Outcome]]:
+    """``count`` at once, each in a process that ends with its job. What a job prints is in ``logs``."""
+    running: set[subprocess.Popen[str]] = set()
+    pool = ThreadPoolExecutor(count)
+    try:
+        futures = {pool.submit(_in_process, key, job, logs, said, running): key for key, job in jobs.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            process.terminate()
+        pool.shutdown(wait=True)
+
+
+def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Iterator[tuple[str, Outcome]]:
+    """On the cluster that ``RAY_ADDRESS`` names, or a local one; a job takes one CPU, and one GPU where there are any.
+
+    Raises:
+        UnlearnError: Ray is missing.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UnlearnError(INSTALL_RAY) from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(log_to_driver=False, include_dashboard=False, num_cpus=None if _address() else max(count, 1))
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_on_ray)  # its memory goes with it
+    waiting = {remote.remote(dict(job)): key for key, job in jobs.items()}
+    try:
+        for key in waiting.values():
+            said(key, "on the cluster")
+        while waiting:
+            (ready,), _ = ray.wait(list(waiting), num_returns=1)
+            key = waiting.pop(ready)
+            try:
+                yield key, ray.get(ready)
+            except ray.exceptions.RayError as error:  # a worker that died
+                yield key, failed(f"the worker did not end well: {str(error).splitlines()[0]}")
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        if ours:
+            ray.shutdown()
+
+
+EXECUTORS = {"local": in_processes, "ray": on_ray}
+
+
+def _in_process(key: str, job: Job, logs: Path, said: Said, running: set[subprocess.Popen[str]]) -> Outcome:
+    logs.mkdir(parents=True, exist_ok=True)
+    outcome: Outcome | None = None
+    with (logs / f"{key}.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "easyedit_unlearn.bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=log, text=True, encoding="utf-8", start_new_session=True,
+        )  # fmt: skip
+        running.add(process)
+        assert process.stdin and process.stdout  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+        said(key, "starting")
+        for line in process.stdout:
+            told = json.loads(line)
+            outcome = told.get("outcome", outcome)
+            if "stage" in told:
+                what, done, total = told["stage"]
+                said(key, f"{what} ({done}/{total})")
+        code = process.wait()
+        running.discard(process)
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+    return outcome or failed(f"the worker ended with {_ending(code)}; see {log.name}")
+
+
+def _on_ray(job: dict[str, Any]) -> Outcome:
+    from easyedit_unlearn.bench.worker import run_job
+    from easyedit_unlearn.components import no_progress
+
+    return run_job(job, no_progress)
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _address() -> str | None:
+    import os
+
+    return os.environ.get("RAY_ADDRESS")

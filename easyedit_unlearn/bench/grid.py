@@ -1,0 +1,170 @@
+"""BENCH.yaml, read strictly, as the list of cells it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from easyedit_unlearn.errors import ConfigError, suggest
+from easyedit_unlearn.hparams import UnlearnHyperParams
+from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.tasks.splits import parse_source
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Strict):
+    """A model, and what it is taught first, if anything (``TASK[:SPLIT]`` as for ``finetune --data``)."""
+
+    model: str
+    label: str = ""
+    finetune: tuple[str, ...] = ()
+
+
+class Sets(_Strict):
+    """As the command line names sets; ``{size}`` stands for how many facts are to be forgotten."""
+
+    forget: str
+    retain: str | None = None
+    holdout: str | None = None
+    also: dict[str, str] = {}
+
+
+class Block(_Strict):
+    """One product of lists. What a block leaves out is the file's ``defaults``, and then what stands here."""
+
+    models: tuple[ModelEntry, ...] = (ModelEntry(model="embedded", label="SmolLM2-135M-Instruct"),)
+    sets: Sets = Sets(forget="facts:forget{size}", retain="facts:retain10", holdout="facts:holdout10")
+    methods: tuple[str, ...] = Field(default=(), min_length=1)
+    targets: tuple[dict[str, Any], ...] = ()
+    mergers: tuple[dict[str, Any], ...] = ()
+    sizes: tuple[int, ...] = (5,)
+    seeds: tuple[int, ...] = (0,)
+    set: dict[str, Any] = {}
+    attacks: bool = False
+    depth: bool = False
+    max_new_tokens: int = Field(default=48, ge=1)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models(cls, value: Any) -> Any:
+        return [{"model": one, "label": one} if isinstance(one, str) else one for one in value]
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _targets(cls, value: Any) -> Any:
+        return [{"builder": one} if isinstance(one, str) else one for one in value]
+
+    @field_validator("mergers", mode="before")
+    @classmethod
+    def _mergers(cls, value: Any) -> Any:
+        return [{"merger": one} if isinstance(one, str) else one for one in value]
+
+
+class Cell(_Strict):
+    """One run: everything that is decided before it begins, as plain data."""
+
+    model: str
+    label: str
+    finetune: tuple[str, ...] = ()
+    sets: Sets
+    hparams: str
+    overrides: dict[str, Any]
+    size: int
+    seed: int
+    attacks: bool = False
+    depth: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people: what tells this cell from its neighbours."""
+        told = [self.hparams, f"{self.size} facts"]
+        for key in ("unlearn.target", "unlearn.merge"):
+            told += [" ".join(map(str, self.overrides[key].values()))] if key in self.overrides else []
+        told += [f"seed {self.seed}"] if self.seed else []
+        return ", ".join([*told, self.label])
+
+    @property
+    def setting(self) -> str:
+        """What methods must share to be compared: model, sets and size."""
+        taught = " (taught)" * bool(self.finetune)
+        return f"{self.label}{taught}, {self.sets.forget}"
+
+
+def read_bench(path: Path, plugins: Plugins) -> tuple[str, list[Cell]]:
+    """Title and cells of a file, each cell once.
+
+    Raises:
+        ConfigError: the file is not YAML, a key is unknown, or a cell's hparams do not parse; names the block.
+        HostError: a method needs an EasyEdit that is not installed.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=path) from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", file=path) from None
+    if not isinstance(found, dict) or not isinstance(found.get("blocks"), list) or not found["blocks"]:
+        raise ConfigError("needs 'blocks:', a list of grids", file=path)
+    for key in found:
+        if key not in ("title", "defaults", "blocks"):
+            raise ConfigError(f"unknown key. {suggest(str(key), ['title', 'defaults', 'blocks'])}", file=path, key=key)
+    cells: dict[str, Cell] = {}
+    for number, block in enumerate(found["blocks"]):
+        where = f"blocks[{number}]."
+        for cell in _cells(_block(found.get("defaults") or {}, block, path, where), plugins):
+            _check(cell, plugins)
+            cells.setdefault(cell.model_dump_json(), cell)
+    return str(found.get("title") or path.stem), list(cells.values())
+
+
+def _block(defaults: Any, block: Any, path: Path, where: str) -> Block:
+    if not isinstance(defaults, Mapping) or not isinstance(block, Mapping):
+        raise ConfigError("must be a mapping", file=path, key=where.rstrip("."))
+    merged = {**defaults, **block}
+    if isinstance(defaults.get("set"), Mapping) and isinstance(block.get("set"), Mapping):
+        merged["set"] = {**defaults["set"], **block["set"]}
+    try:
+        return Block.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        hint = suggest(key, list(Block.model_fields)) if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{first['msg']}. {hint}".strip(), file=path, key=where + key) from None
+
+
+def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
+    """The product, without what does not concern a method: refusals are nothing to one that trains on none."""
+    for entry, hparams, size in product(block.models, block.methods, block.sizes):
+        base = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=block.set)
+        targets = block.targets if base.method.uses_targets else ()
+        for target, merger, seed in product(_or_own(targets), _or_own(block.mergers), block.seeds):
+            overrides = {**block.set, "unlearn.max_new_tokens": block.max_new_tokens, "unlearn.seed": seed}
+            overrides |= {"unlearn.target": target} if target else {}
+            overrides |= {"unlearn.merge": merger} if merger else {}
+            sets = block.sets.model_copy(update={"forget": block.sets.forget.replace("{size}", str(size))})
+            yield Cell(
+                model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, sets=sets,
+                hparams=hparams, overrides=overrides, size=size, seed=seed, attacks=block.attacks, depth=block.depth,
+            )  # fmt: skip
+
+
+def _or_own(choices: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any] | None]:
+    """Where nothing is listed, what the hparams file says."""
+    return choices or (None,)
+
+
+def _check(cell: Cell, plugins: Plugins) -> None:
+    """What cannot work is told before anything costly runs."""
+    UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
+    named = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values())
+    for text in (*named, *cell.finetune):
+        if text:
+            parse_source(text, plugins.tasks)

@@ -1,0 +1,102 @@
+"""``report.md``, for repositories. Model output is escaped: it may hold pipes, tags or backticks."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from easyedit_unlearn.components import Component
+from easyedit_unlearn.report.compare import GROUPS, comparison_cells
+from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
+from easyedit_unlearn.report.table import (
+    COLUMNS,
+    REFUSALS,
+    all_rows,
+    before_of,
+    best_places,
+    cells,
+    excerpt,
+    interval_lines,
+    refusal_cells,
+)
+
+PAIRS = ("method", "against the best balanced", *(f"{group}: given" for group in GROUPS), "setting")
+
+
+def markdown(results: Mapping[str, Any], metrics: Iterable[Component] = (), charts: Sequence[str] = ()) -> str:
+    """``charts``: the names of those in ``charts/``."""
+    rows, metrics = all_rows(results), list(metrics)
+    lines = [f"# Unlearning report ({results['status']})", ""]
+    lines += [_md(results["message"]), ""] if results["message"] else []
+    lines += [f"    {' '.join(results['command'].split())}", ""] if results["command"] else []
+    lines += _leaderboard(rows)
+    lines += ["", *(f"![{name}](charts/{name}.svg)" for name in charts)]
+    lines += [
+        "",
+        "Shares are over the facts that the model knew before; the best of each column is bold. 95 % intervals:",
+    ]
+    lines += ["", *(f"- {_md(line)}" for line in interval_lines(rows))]
+    if given := refusal_cells(rows):
+        headings = [column.heading for column in REFUSALS]
+        lines += ["", "The refusals they were given:", "", *markdown_table(headings, given)]
+    if pairs := comparison_cells(rows, results["samples"]):
+        lines += [
+            "",
+            "In pairs, on the same prompts: points more of the answers given, with the 95 % interval (* without",
+        ]
+        lines += ["zero in it):", "", *markdown_table(PAIRS, pairs)]
+    for row in rows:
+        lines += _hidden(row) if row.get("probes", {}).get("facts") else []
+    for row in rows:
+        lines += _metrics(before_of(row, rows), row, metrics) if row.get("means") and metrics else []
+    for entry in excerpt(results["samples"]):
+        lines += ["", f"**{_md(entry['question'])}**", ""]
+        lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
+        lines += [f"- {_md(method)}: {_md(text)}" for method, text in entry["after"].items()]
+    if made := next((row for row in rows if row["versions"]), None):
+        told = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        lines += ["", f"Model: {_md(made['model'])}. Host: EasyEdit {_md(made['host'])}. Seed: {made['seed']}. {told}."]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], bold: Iterable[tuple[int, int]] = ()
+) -> list[str]:
+    """``bold``: (row, column) of what stands out."""
+    strong = set(bold)
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+    for number, row in enumerate(rows):
+        shown = [f"**{_md(text)}**" if (number, place) in strong else _md(text) for place, text in enumerate(row)]
+        lines.append("| " + " | ".join(shown) + " |")
+    return lines
+
+
+def _leaderboard(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table a setting."""
+    lines: list[str] = []
+    for setting in dict.fromkeys(row.get("setting") for row in rows):
+        mine = [row for row in rows if row.get("setting") == setting]
+        lines += ["", f"## {_md(setting)}", ""] if setting else []
+        lines += markdown_table([column.heading for column in COLUMNS], cells(mine), best_places(mine))
+    return lines or markdown_table([column.heading for column in COLUMNS], [])
+
+
+def _hidden(row: Mapping[str, Any]) -> list[str]:
+    found = row["probes"]
+    counts = f"{found['hidden']} hidden, {found['forgotten']} forgotten of {found['facts']} not given"
+    return ["", f"**{_md(row['label'])}: what brings facts back** ({counts})", "",
+            *markdown_table(("probe", "came back", "what it is"), probe_cells(row))]  # fmt: skip
+
+
+def _metrics(before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Sequence[Component]) -> list[str]:
+    headings, lines = change_cells(before, row, metrics)
+    overall = overall_changes(before, row, metrics)
+    return ["", f"**{_md(row['label'])}: every metric, over all samples**", "", *markdown_table(headings, lines), "",
+            *markdown_table(("of the whole", "before", "value", "what it is"), overall)]  # fmt: skip
+
+
+def _md(text: str) -> str:
+    flat = html.escape(" ".join(str(text).split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", flat)
