@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from easyedit_unlearn.hookspecs import hookimpl
     from easyedit_unlearn.hparams import UnlearnHyperParams
     from easyedit_unlearn.models import embedded_model
+    from easyedit_unlearn.result import UnlearnResult
     from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
+    from easyedit_unlearn.unlearning import unlearn
 
 __version__ = "0.1.0"
 
@@ -31,7 +33,9 @@ _HOMES = {
     "hookspecs": ["hookimpl"],
     "hparams": ["UnlearnHyperParams"],
     "models": ["embedded_model"],
+    "result": ["UnlearnResult"],
     "types": ["EditRequest", "ForgetSample", "Observation", "Target"],
+    "unlearning": ["unlearn"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -49,6 +53,7 @@ __all__ = [
     "TargetBuilder",
     "Task",
     "UnlearnHyperParams",
+    "UnlearnResult",
     "__version__",
     "detach",
     "embedded_model",
@@ -57,6 +62,7 @@ __all__ = [
     "load_adapters",
     "require_mergeable",
     "save_adapters",
+    "unlearn",
     "unlearning_requests",
 ]
 

@@ -27,22 +27,18 @@ from easyedit_unlearn.evaluation.processes import Process, together
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.host.locate import check_model_name
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import EMBEDDED, load_model, placement, save_checkpoint
+from easyedit_unlearn.models import EMBEDDED, load_model, placement
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.report.pages import FILES, write_report
 from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
 from easyedit_unlearn.rows import Results
-from easyedit_unlearn.storage import prepare_output, write_json, write_text
+from easyedit_unlearn.saving import ADAPTER, KNOWLEDGE, SYSTEM_PROMPT, save_unlearned
+from easyedit_unlearn.storage import prepare_output, write_json
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
 DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
-KNOWLEDGE = "known_before_unlearning.json"
-SYSTEM_PROMPT = "system_prompt.txt"
-"""Beside a checkpoint whose method acts by its prompt: what must be said to the model before every question."""
-ADAPTER = "adapter"
-"""A LoRA run's adapters, for PEFT."""
 NOT_RECORDED = (
     "note: which facts count is asked of this very model. If it was unlearned, name the model it came from with "
     "--reference, or facts it has forgotten will not be counted."
@@ -119,10 +115,7 @@ def unlearn(
 
 def _save(run: Run, unlearned: Any, out: Path) -> None:
     """The checkpoint with what must be known of it, and the adapters of a LoRA run beside it."""
-    save_checkpoint(unlearned, run.tokenizer, out / "model")
-    write_json(out / "model" / KNOWLEDGE, run.knowledge())
-    if run.system_prompt is not None:
-        write_text(out / "model" / SYSTEM_PROMPT, run.system_prompt)
+    save_unlearned(run, unlearned, out / "model")
     if run.lora is not None:
         from easyedit_unlearn.baselines.lora import save_lora
 

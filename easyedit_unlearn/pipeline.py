@@ -94,12 +94,12 @@ class Run:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
                 the forget set and must know something.
         """
-        chosen = pick(forget, self._knows)
-        kept = pick(retain, self._knows, chosen) if retain else []
-        held = pick(holdout, self._knows, chosen) if holdout else []
-        more = {name: pick(source, self._knows, chosen) for name, source in (others or {}).items()}
+        chosen = pick(forget, self.knows)
+        kept = pick(retain, self.knows, chosen) if retain else []
+        held = pick(holdout, self.knows, chosen) if holdout else []
+        more = {name: pick(source, self.knows, chosen) for name, source in (others or {}).items()}
         check_disjoint(forget=chosen, retain=kept, holdout=held, **more)
-        known = self._knows([*chosen, *kept, *held, *(sample for samples in more.values() for sample in samples)])
+        known = self.knows([*chosen, *kept, *held, *(sample for samples in more.values() for sample in samples)])
         if not may_know_nothing and not any(sample.key in known for sample in chosen):
             raise DataError(
                 f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
@@ -279,7 +279,8 @@ class Run:
     def _named(self, name: str) -> Stage:
         return lambda what, total: self.stage(f"{name}: {what}", total)
 
-    def _knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
+    def knows(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
+        """Which of them the untouched model answers, by key; each is asked once."""
         new = [sample for sample in samples if sample.key not in self._known]
         if new:
             replies = ask_all(

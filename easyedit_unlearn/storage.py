@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,20 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def replace_files(contents: Mapping[Path, bytes]) -> None:
+    """:func:`replace_file` for several: all are written before the first takes its place."""
+    waiting: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            waiting[path] = path.with_name(f".{path.name}.{os.getpid()}")
+            waiting[path].write_bytes(content)
+        for path, written in waiting.items():
+            written.replace(path)
+    finally:
+        for written in waiting.values():
+            written.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

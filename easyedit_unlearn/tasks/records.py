@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.types import ForgetSample
+
+_UNKNOWN = "\0"
 
 
 class Record(BaseModel):
@@ -65,6 +68,12 @@ def parse_jsonl(path: Path) -> list[tuple[str, ForgetSample]]:
     return [(place, _parse(line, place).sample(f"{path.stem}-{n}")) for n, place, line in numbered]
 
 
+def sample_of(record: Mapping[str, Any], place: str) -> ForgetSample:
+    """A record that is not from a file; it may lack its answer, which is empty then. Raises DataError."""
+    sample = _validated({"answer": _UNKNOWN, **record}, place).sample(place)
+    return replace(sample, answer="") if sample.answer == _UNKNOWN else sample
+
+
 def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source: str) -> None:
     """Raise DataError for an empty set, duplicate ids or questions, blank texts, or a subject not in its question."""
     if not samples:
@@ -100,6 +109,10 @@ def _parse(line: str, place: str) -> Record:
         raise DataError(f"{place}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{place}: must be a JSON object with 'question' and 'answer', got {type(value).__name__}")
+    return _validated(value, place)
+
+
+def _validated(value: Mapping[str, Any], place: str) -> Record:
     try:
         return Record.model_validate(value)
     except ValidationError as error:

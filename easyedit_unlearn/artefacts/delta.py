@@ -1,0 +1,127 @@
+"""An edit as a delta: of every changed tensor the bits that differ, so that it can be put on and taken off exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.artefacts.checkpoint import Checkpoint, raw
+from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.saving import SYSTEM_PROMPT
+from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILE = "delta.safetensors"
+BESIDE = (ADAPTER_FILE, SYSTEM_PROMPT)
+"""Files that belong to an edit and act beside the weights."""
+
+
+def save_delta(base: Path, edited: Path, out: Path) -> None:
+    """Write ``delta.safetensors``: by tensor name the bits in which it differs, as bytes, and in its metadata the
+    fingerprints of both checkpoints; and the files that act beside the weights.
+
+    Raises:
+        DataError: they are not two states of one model, or nothing differs.
+    """
+    from safetensors.torch import save_file
+
+    first, second = Checkpoint(base), Checkpoint(edited)
+    if first.names != second.names:
+        raise DataError(f"{base} and {edited} are not two states of one model: their tensors have other names")
+    changed: dict[str, Tensor] = {}
+    for name in first.names:
+        old, new = first.tensor(name), second.tensor(name)
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            raise DataError(
+                f"{name}: {old.dtype} {tuple(old.shape)} in {base}, {new.dtype} {tuple(new.shape)} in {edited}"
+            )
+        bits = raw(old) ^ raw(new)
+        if bits.any():
+            changed[name] = bits
+    beside = {name: _sha256(edited / name) for name in BESIDE if (edited / name).is_file()}
+    if not changed and not beside:
+        raise DataError(f"{base} and {edited} are the same: there is no edit to export")
+    told = {"base": first.fingerprint(), "edited": second.fingerprint(), "beside": beside}
+    with new_directory(out) as filling:
+        save_file(changed, filling / FILE, metadata={"easyedit_unlearn": json.dumps(told), "format": "pt"})
+        for name in beside:
+            shutil.copy(edited / name, filling / name)
+
+
+def apply(delta: Path, checkpoint: Path) -> None:
+    """Make ``checkpoint`` the edited model, in place.
+
+    Raises:
+        DataError: it is not the model that the delta was made on; it is untouched then. UnlearnError: another edit's
+            memory lies beside it.
+    """
+    bits, told = _read(delta)
+    there = [name for name in BESIDE if (checkpoint / name).exists()]
+    if there:
+        raise UnlearnError(f"{checkpoint} holds {', '.join(there)} of another edit; revert that first")
+    for name, digest in told["beside"].items():
+        if _sha256(delta / name) != digest:
+            raise DataError(f"{delta / name}: is not the file that the delta was made with")
+    _flip(checkpoint, bits, told["base"], told["edited"], "the model that this delta was made on")
+    for name in told["beside"]:
+        replace_file(checkpoint / name, (delta / name).read_bytes())
+
+
+def revert(delta: Path, checkpoint: Path) -> None:
+    """Make ``checkpoint`` the model before the edit, bitwise, in place.
+
+    Raises:
+        DataError: it is not the model as this delta left it; it is untouched then.
+    """
+    bits, told = _read(delta)
+    for name, digest in told["beside"].items():
+        if not (checkpoint / name).is_file() or _sha256(checkpoint / name) != digest:
+            raise DataError(f"{checkpoint}: does not hold this edit's {name}")
+    _flip(checkpoint, bits, told["edited"], told["base"], "the model as this delta left it")
+    for name in told["beside"]:
+        (checkpoint / name).unlink()
+
+
+def is_delta(folder: Path) -> bool:
+    return (folder / FILE).is_file()
+
+
+def _flip(folder: Path, bits: dict[str, Tensor], expected: str, wanted: str, which: str) -> None:
+    checkpoint = Checkpoint(folder)
+    if checkpoint.fingerprint() != expected:
+        raise DataError(f"{folder} is not {which} (its fingerprint is another); nothing was changed")
+    changed = {}
+    for name, mask in bits.items():
+        old = checkpoint.tensor(name)
+        if mask.numel() != raw(old).numel():
+            raise DataError(f"{folder}: {name} is of another size than in the delta; nothing was changed")
+        changed[name] = (raw(old) ^ mask).view(old.dtype).reshape(old.shape)
+    if checkpoint.fingerprint(changed) != wanted:
+        raise DataError("the delta is damaged: it would not give what it was made from; nothing was changed")
+    if changed:
+        checkpoint.replace(changed)
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / FILE, framework="pt") as opened:
+            told = json.loads((opened.metadata() or {})["easyedit_unlearn"])
+            bits = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if not all(name in BESIDE for name in told["beside"]) or not all(
+            str(b.dtype) == "torch.uint8" for b in bits.values()
+        ):
+            raise ValueError("it holds what no delta holds")
+        return bits, {"base": str(told["base"]), "edited": str(told["edited"]), "beside": dict(told["beside"])}
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{folder}: is not a delta of this package: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

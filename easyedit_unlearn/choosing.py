@@ -1,0 +1,205 @@
+"""What a call of ``unlearn`` leaves open: the answers to forget, the method, its settings, what to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Options, Task
+from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.evaluation.evaluate import ask_all
+from easyedit_unlearn.hparams import shipped_hparams
+from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.tasks.records import check_samples, sample_of
+from easyedit_unlearn.tasks.splits import Source, parse_source
+from easyedit_unlearn.tasks.subjects import named_span
+from easyedit_unlearn.text import is_refusal, sentences
+from easyedit_unlearn.types import ForgetSample
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.models import Pair
+
+Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
+"""A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
+FEW = 100
+"""Up to so many facts an editor is chosen."""
+ARCHITECTURES = {
+    ("llama", 576, 30): "smollm2-135m",
+    ("gpt2", 1600, 48): "gpt2-xl",
+    ("gptj", 4096, 28): "gpt-j-6b",
+    ("llama", 4096, 32): "llama2-7b",
+    ("llama", 2048, 16): "llama3.2-1b",
+    ("llama", 3072, 28): "llama3.2-3b",
+    ("mistral", 4096, 32): "mistral-7b",
+    ("qwen2", 3584, 28): "qwen2.5-7b",
+}
+"""(model type, hidden size, layers) of the models that hparams are shipped for."""
+_NAME = r"[^\W\d_a-zà-ÿ][\w'’-]*(?:\s+(?:(?:of|de|da|van|von|the)\s+)?[^\W\d_a-zà-ÿ][\w'’-]*)*"
+
+
+class Given(Task):
+    """Samples that a call brings itself."""
+
+    name, summary = "given", "Given in the call."
+
+    def __init__(self, samples: Sequence[ForgetSample]) -> None:
+        self._samples = list(samples)
+
+    def samples(self, options: Any) -> Sequence[ForgetSample]:
+        return self._samples
+
+    @classmethod
+    def source(cls, samples: Sequence[ForgetSample]) -> Source:
+        return Source(cls(samples), Options(), "all")
+
+
+def source_of(wanted: Wanted, model: Pair, plugins: Plugins, name: str) -> Source:
+    """What a call names as ``wanted``; a question alone has the model's own answer.
+
+    Raises:
+        DataError: nothing is given, a record is malformed, or the model refuses a question that has no answer.
+        UnknownNameError: neither a task nor a file; a single question belongs in a list.
+    """
+    if isinstance(wanted, str):
+        if wanted.rstrip().endswith("?"):
+            raise DataError(f"{name}: a question belongs in a list: {name}=[{wanted!r}]")
+        return parse_source(wanted, plugins.tasks)
+    samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(wanted, start=1)]
+    asked = [sample for sample in samples if not sample.answer]
+    replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))
+    samples = [_answered(sample, replies[sample.id]) if sample.id in replies else sample for sample in samples]
+    check_samples(samples, [f"{name}, {sample.id}" for sample in samples], name)
+    return Given.source(samples)
+
+
+def own_answer(question: str, reply: str) -> str:
+    """What in a model's reply is the answer: in its first sentence the first name that the question does not hold, else
+    the first number, else the sentence."""
+    first = sentences(reply)[0] if sentences(reply) else reply
+    known = set(re.findall(r"\w+", question.casefold()))
+    inner = first[:1].lower() + first[1:] if first.split()[:1] and first.split()[0].casefold() in _OPENERS else first
+    for pattern in (_NAME, r"(?<![\w.,])\d[\d.,]*\d|\b\d\b"):
+        for match in re.finditer(pattern, inner):
+            words = re.findall(r"\w+", match.group(0).casefold())
+            if words and not known.intersection(words):
+                return match.group(0)
+    return first.rstrip(".!? ")
+
+
+def hparams_name(method: str, model: Any) -> str:
+    """The shipped file of a method for a model, told by its architecture.
+
+    Raises:
+        ConfigError: there is none; names what there is.
+    """
+    config = model.config
+    shape: Any = (config.model_type, getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None))
+    name = "llama3-8b" if shape == ("llama", 4096, 32) and config.vocab_size > 1e5 else ARCHITECTURES.get(shape)
+    folder = shipped_hparams() / method
+    there = sorted(path.stem for path in folder.glob("*.yaml")) if folder.is_dir() else []
+    if name not in there:
+        raise ConfigError(
+            f"no hparams of {method} are shipped for a {shape[0]} of {shape[2]} layers, {shape[1]} wide"
+            + (f" (there are: {', '.join(there)})" if there else "")
+            + "; copy the nearest file, adapt its layers and module names, and give its path",
+            key="hparams",
+        )
+    return f"{method}/{name}"
+
+
+def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str, str]:
+    """The method for so many facts in so much memory, and why.
+
+    Args:
+        free_bytes: of the device the model is on. weights_bytes: of the model's parameters, which are loaded already.
+    """
+    if count <= FEW and free_bytes >= weights_bytes:
+        return "AlphaEdit", (
+            f"AlphaEdit: {count} facts are few enough to edit one by one ({FEW} at most), and it keeps neighbours best "
+            "among the editors that change weights"
+        )
+    if count > FEW and free_bytes >= 2 * weights_bytes:
+        return "NPO", f"NPO: {count} facts are more than editors take well ({FEW}), and memory suffices to train"
+    return "ICR", (
+        f"ICR: {free_bytes / 1e9:.1f} GB are free beside {weights_bytes / 1e9:.1f} GB of weights, too little to edit "
+        "or train; it tells the model in its prompt what not to say"
+    )
+
+
+def free_memory(model: Any) -> int:
+    """Bytes free where the model is."""
+    import psutil
+    import torch
+
+    if model.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(model.device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def off_topic(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample]) -> list[ForgetSample]:
+    """Those that share no name, and no answer, with what is to be forgotten."""
+    topic = {word for sample in forget for word in _names(sample)}
+    asked = {sample.key for sample in forget}
+    return [sample for sample in samples if sample.key not in asked and not topic & _names(sample)]
+
+
+def nearest_first(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample]) -> list[ForgetSample]:
+    """By the share of words that a question has in common with the likest one to be forgotten."""
+    asked = [_words(sample.question) for sample in forget]
+
+    def likeness(sample: ForgetSample) -> float:
+        own = _words(sample.question)
+        return max((len(own & other) / len(own | other) for other in asked), default=0.0)
+
+    return sorted(samples, key=likeness, reverse=True)
+
+
+def subject_of(question: str) -> str | None:
+    """The name in a question, else its last word that stands there once ("gold" in "the chemical symbol for gold?")."""
+    named = named_span(question)
+    words = [word for word in re.findall(r"[^\W_]+", question)[1:] if question.count(word) == 1 and len(word) > 2]
+    return named or (words[-1] if words else None)
+
+
+_OPENERS = frozenset("the a an it in on at he she they this that yes his her its".split())
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def _names(sample: ForgetSample) -> set[str]:
+    """Words with capitals or digits in the question (but for its first), the subject and the answers."""
+    texts = [sample.question.split(maxsplit=1)[-1], sample.subject or "", *sample.answers]
+    return {word.casefold() for text in texts for word in re.findall(r"[^\W_]+", text) if not word.islower()}
+
+
+def _sample(one: Any, fallback: str) -> ForgetSample:
+    """An answer that is to be asked of the model is empty here."""
+    if isinstance(one, ForgetSample):
+        return one
+    if isinstance(one, str):
+        return ForgetSample(fallback, one, "", subject=subject_of(one))
+    if isinstance(one, Mapping):
+        record = sample_of(one, fallback)
+        return record if record.subject else replace(record, subject=subject_of(record.question))
+    if isinstance(one, Sequence) and len(one) == 2 and all(isinstance(text, str) for text in one):
+        return ForgetSample(fallback, one[0], one[1], subject=subject_of(one[0]))
+    raise DataError(f"{fallback}: give a question, a (question, answer) pair or a record, not {type(one).__name__}")
+
+
+def _answered(sample: ForgetSample, reply: str) -> ForgetSample:
+    if not reply.strip() or is_refusal(reply):
+        raise DataError(
+            f"the model already declines {sample.question!r} ({reply.strip()!r}): there is nothing to forget, or give "
+            "the answer: (question, answer)"
+        )
+    return replace(sample, answer=own_answer(sample.question, reply), response=reply)
+
+
+def existing(path: str | Path) -> bool:
+    """Whether it is a file's path rather than a method's name."""
+    return str(path).endswith((".yaml", ".yml")) or "/" in str(path)

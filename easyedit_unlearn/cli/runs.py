@@ -1,0 +1,176 @@
+"""Commands that run a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, named, registered
+from easyedit_unlearn.cli.options import (
+    Also,
+    Attacks,
+    Changes,
+    Depth,
+    Forget,
+    GradNorm,
+    Holdout,
+    OptionalOut,
+    Overwrite,
+    Retain,
+    RetainLog,
+)
+from easyedit_unlearn.prompting import PromptStyle
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and reports go.")] = Path("unlearn-demo"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Forget five facts with ROME (through EasyEdit) and with GradDiff, on the embedded model."""
+    from easyedit_unlearn import commands
+
+    with interruptible(out):
+        commands.demo(out, overwrite=overwrite, plugins=registered(), command=command_line())
+
+
+@app.command()
+def run(
+    hparams: Annotated[
+        str, typer.Argument(metavar="HPARAMS", help="A YAML file, or a shipped name: ROME/smollm2-135m.")
+    ],
+    forget: Forget,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model, results and reports go.")],
+    retain: Retain = None,
+    holdout: Holdout = None,
+    also: Also = None,
+    model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
+    changes: Changes = None,
+    retain_log: RetainLog = None,
+    attacks: Attacks = False,
+    depth: Depth = False,
+    gradnorm: GradNorm = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
+    from easyedit_unlearn import commands
+    from easyedit_unlearn.evaluation.probes import Probing
+    from easyedit_unlearn.hparams import UnlearnHyperParams
+
+    plugins = registered()
+    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
+    with interruptible(out):
+        commands.unlearn(
+            [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
+            command=command_line(), save=True, retain_log=retain_log, probing=Probing(attacks, depth),
+            gradnorm=gradnorm, also=dict(map(named, also or [])),
+        )  # fmt: skip
+
+
+@app.command()
+def targets(
+    hparams: Annotated[str, typer.Argument(metavar="HPARAMS", help="Whose unlearn.target builds the refusals.")],
+    forget: Forget,
+    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Also write refusals.json here.")] = None,  # noqa: UP045
+    model: Annotated[Optional[str], typer.Option(metavar="PATH", help="Instead of the hparams' model_name.")] = None,  # noqa: UP045
+    changes: Changes = None,
+    encoder: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="A sentence-transformers model, or embedded: how like the question each is."),
+    ] = None,
+    judge_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="An OpenAI-compatible endpoint that rates the refusals, e.g. http://host/v1."),
+    ] = None,
+    judge_model: Annotated[str, typer.Option(metavar="NAME", help="The judge's model.")] = "default",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the refusals that facts would be edited to, and say how good they are. Changes no model."""
+    from easyedit_unlearn import commands
+    from easyedit_unlearn.evaluation.judge import ChatJudge
+    from easyedit_unlearn.hparams import UnlearnHyperParams
+
+    plugins = registered()
+    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
+    commands.targets(
+        parsed, forget, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins, encoder=encoder,
+        judge=ChatJudge(judge_url, judge_model) if judge_url else None,
+    )  # fmt: skip
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(metavar="DIR", help="A checkpoint, a Hub name, or 'embedded'.")],
+    forget: Forget,
+    retain: Retain = None,
+    holdout: Holdout = None,
+    out: OptionalOut = None,
+    reference: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="DIR", help="The model before unlearning: it says which facts were known."),
+    ] = None,
+    also: Also = None,
+    as_reference: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write this model's scores, for --retain-log: it never saw the forget set."),
+    ] = None,
+    retain_log: RetainLog = None,
+    attacks: Attacks = False,
+    depth: Depth = False,
+    gradnorm: GradNorm = False,
+    prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
+    cache: Annotated[bool, typer.Option(help="Read what this very model said before, and keep what it says.")] = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
+    from easyedit_unlearn import commands
+    from easyedit_unlearn.checkpoints import Asked
+
+    groups = dict(map(named, also or []))
+    asked = Asked(
+        forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth, gradnorm,
+        remember=cache,
+    )  # fmt: skip
+    commands.evaluate(
+        model, asked, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line()
+    )
+
+
+@app.command()
+def finetune(
+    data: Annotated[list[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to learn; may be repeated.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")],
+    model: Annotated[str, typer.Option(metavar="DIR", help="A checkpoint, a Hub name, or 'embedded'.")] = "embedded",
+    epochs: Annotated[int, typer.Option(help="Of a round.")] = 10,
+    rounds: Annotated[int, typer.Option(help="At most so many.")] = 3,
+    learning_rate: Annotated[float, typer.Option(help="At the start of a round.")] = 1e-4,
+    until: Annotated[float, typer.Option(help="The share of questions to be answered.")] = 0.8,
+    prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Teach a model questions and answers, to have it forget some of them."""
+    from easyedit_unlearn import finetuning
+
+    settings = finetuning.FinetuneSettings(learning_rate, epochs, rounds, until=until)
+    with interruptible(out):
+        finetuning.command(model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered())
+
+
+@app.command()
+def bench(
+    file: Annotated[Path, typer.Argument(metavar="BENCH.yaml", help="The grid; see benchmarks/smoke.yaml.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Cells, leaderboard and report; finished cells stay.")],
+    executor: Annotated[str, typer.Option(metavar="local|ray", help="Processes here, or a Ray cluster.")] = "local",
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at once.")] = 1,
+    resume: Annotated[bool, typer.Option(help="Skip cells that are done; --no-resume runs all again.")] = True,
+) -> None:
+    """Run a grid of methods, targets, mergers, sizes, seeds and models; write the leaderboard and the report."""
+    from easyedit_unlearn.bench import run as benches
+
+    with interruptible(out):
+        benches.command(
+            file, out, executor=executor, jobs=jobs, resume=resume, plugins=registered(), command=command_line()
+        )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Commands that show what there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from easyedit_unlearn.cli.app import State, app, print_json, registered
+from easyedit_unlearn.cli.options import Json
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.report.terminal import print_rows
+
+KINDS = {
+    "tasks": "tasks",
+    "targets": "target_builders",
+    "mergers": "query_mergers",
+    "methods": "methods",
+    "metrics": "metrics",
+}
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: Json = False
+) -> None:
+    """List what can be named in a config."""
+    from easyedit_unlearn.errors import suggest
+
+    if kind not in KINDS:
+        raise UnlearnError(f"cannot list {kind!r}. {suggest(kind, KINDS)}")
+    registry = getattr(registered(), KINDS[kind])
+    rows = [{"name": c.name, "owner": registry.owner(c.name), "summary": c.summary} for c in registry]
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(Console(), kind, ("name", "owner", "summary"), [tuple(row.values()) for row in rows])
+
+
+@app.command()
+def plugins(as_json: Json = False) -> None:
+    """Show every plugin, what it adds, and what is wrong with it."""
+    infos = [asdict(info) for info in load_plugins(strict=State.strict).infos]
+    if as_json:
+        print_json(infos)
+        return
+    rows = [
+        (
+            i["name"],
+            f"{i['distribution']} {i['version']}".strip(),
+            i["status"],
+            ", ".join(i["components"]) or i["error"],
+        )
+        for i in infos
+    ]
+    print_rows(Console(), "plugins", ("plugin", "distribution", "status", "adds"), rows)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which EasyEdit, which versions, which method comes from where, what is missing and what mends it."""
+    from easyedit_unlearn.environment import diagnose
+
+    with Console(stderr=True).status("looking at the installation (importing EasyEdit takes a few seconds)"):
+        found = diagnose(load_plugins(strict=State.strict))
+    if as_json:
+        print_json(found)
+        return
+    console, host = Console(), found["host"]
+    print_rows(console, "versions", ("package", "version"), [*found["versions"].items(), ("device", found["device"])])
+    console.print(
+        Text(f"EasyEdit: {host['kind']} {host['version']} in {host['path']}" if host else "EasyEdit: not found")
+    )
+    print_rows(console, "methods", ("method", "from"), [(m["name"], m["source"]) for m in found["methods"]])
+    for item in found["missing"]:
+        console.print(Text(f"missing: {item['what']}\n   mend: {item['command']}"), soft_wrap=True)
+    if not found["missing"]:
+        console.print("Nothing is missing for `easyedit-unlearn demo`.")
