@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 
@@ -9,9 +11,15 @@ import pytest
 from rich.console import Console
 
 from easyedit_unlearn.errors import OutputExistsError
-from easyedit_unlearn.report.pages import markdown, page, write_report
-from easyedit_unlearn.report.table import COLUMNS, cells
-from easyedit_unlearn.report.terminal import print_report
+from easyedit_unlearn.plugins import default_plugins
+from easyedit_unlearn.report.charts import charts, lens_map, over_size
+from easyedit_unlearn.report.compare import against_best, comparison_cells
+from easyedit_unlearn.report.html import page
+from easyedit_unlearn.report.markdown import markdown
+from easyedit_unlearn.report.pages import write_report
+from easyedit_unlearn.report.spreadsheet import csv_text
+from easyedit_unlearn.report.table import COLUMNS, all_rows, best_places, cells
+from easyedit_unlearn.report.terminal import print_leaderboard, print_report
 from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_text
 
 EVIL = "<script>alert(1)</script> | `x` [bold]"
@@ -22,7 +30,7 @@ def row(method, forget, holdout, unique=0.6):
     shares = {column.key: 0.4 for column in COLUMNS if column.kind == "share"}
     return {
         "method": method, "label": method, "host": "release 1", "engine": "host", "model": EVIL, "seed": 0,
-        **groups, **shares, "forget_answer_rate": forget, "holdout_answer_rate": holdout,
+        "n_forget": 5, **groups, **shares, "forget_answer_rate": forget, "holdout_answer_rate": holdout,
         "ppl_after": 37.31, "seconds": 153.2, "peak_memory_mb": None, "versions": {"torch": "2"},
         "intervals": {"forget_answer_rate": [0.1, 0.9], "holdout_answer_rate": [0.2, 1.0]},
         "refusals": {"n": 5, "specificity": 0.8, "leakage": 0.0, "written_by_model": 0.6, "perplexity": 41.2,
@@ -52,11 +60,13 @@ def test_cells_give_share_and_count_and_undefined_is_not_zero():
 
 def test_model_output_is_text_in_every_format():
     html = page(results())
-    assert "<script" not in html
+    assert "<script>alert" not in html
     assert "&lt;script&gt;" in html
-    assert re.search(r"""(src|href)\s*=\s*["']?[^"'#]""", html) is None  # nothing from outside
+    assert html.count("<script") == 2 == html.count("</script")  # the page's own, and its data
+    assert re.search(r"""(src|href)\s*=\s*["']?(?!data:,)[^"'#]""", html) is None  # nothing from outside
     text = markdown(results())
     assert not any("<script" in line for line in text.splitlines() if not line.startswith("    "))  # code is literal
+    assert "<script" not in "".join(charts(all_rows(results())).values())
     assert all(
         line.count(" | ") == len(COLUMNS) - 1
         for line in text.splitlines()
@@ -134,3 +144,86 @@ def test_writes_are_whole_or_not_at_all(tmp_path):
             (folder / "x").write_text(text)
     assert (tmp_path / "d" / "x").read_text() == "two"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "d"]
+
+
+def scored(method, group, question, value):
+    return {
+        "method": method,
+        "group": group,
+        "question": question,
+        "known": True,
+        "scores_after": {"answer_rate": value},
+    }
+
+
+def test_the_best_of_each_column_is_bold_among_methods_of_one_setting():
+    rows = [
+        row("before", 1.0, 1.0),
+        row("A", 0.2, 0.9) | {"balance": 0.8},
+        row("B", 0.0, None) | {"balance": 0.9},
+        row("C", 0.0, 0.95) | {"balance": 0.5, "setting": "other"},
+    ]
+    keys = {(n, COLUMNS[place].key) for n, place in best_places(rows)}
+    assert (2, "forget_answer_rate") in keys and (1, "forget_answer_rate") not in keys
+    assert (2, "balance") in keys
+    assert not any(n in (0, 3) for n, _ in keys)  # what was before, and what has nothing beside it
+    assert not any(key in ("holdout_answer_rate", "ppl_after") for _, key in keys)  # one value; no direction
+    text = markdown(results() | {"rows": rows[1:3], "samples": []})
+    assert "**0 % (0/5)**" in text
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_leaderboard(console, results() | {"rows": rows[1:3]})
+    assert [line.split()[1] for line in console.export_text().splitlines() if line.startswith("│")] == [
+        "before",
+        "B",
+        "A",
+    ]
+
+
+def test_methods_are_compared_on_the_same_prompts():
+    rows = [row("A", 0.5, 1.0) | {"balance": 0.4}, row("B", 0.0, 1.0) | {"balance": 0.9}]
+    samples = [scored("A", "forget", q, v) for q, v in (("1", 1.0), ("2", 0.0), ("3", 1.0), ("4", 1.0))]
+    samples += [scored("B", "forget", q, 0.0) for q in ("1", "2", "3")]
+    samples += [scored("A", "holdout", "5", 1.0) | {"known": False}, scored("B", "holdout", "5", 0.0)]
+    (found,) = against_best(rows, samples)
+    assert (found["label"], found["best"]) == ("A", "B")
+    assert found["forget"]["difference"] == pytest.approx(2 / 3)
+    assert found["forget"]["n"] == 3  # the fourth was asked of one alone, the fifth was not known
+    assert set(found) == {"setting", "label", "best", "forget"}
+    assert comparison_cells(rows, samples)[0][2].startswith("+67 [")
+    assert against_best(rows[:1], samples) == []
+
+
+def test_a_spreadsheet_has_numbers_and_no_formulas():
+    given = results()
+    given["rows"][0] |= {"label": "=1+1", "overall": {"model_utility": 0.5}, "seeds": [0, 1]}
+    first, second = csv.DictReader(io.StringIO(csv_text(given)))
+    assert first["method"] == "before" and first["forget_answer_rate"] == "1.0"
+    assert (second["label"], second["seeds"], second["model_utility"]) == ("'=1+1", "0 1", "0.5")
+    assert (second["forget_answer_rate_low"], second["forget_answer_rate_high"]) == ("0.1", "0.9")
+    assert second["holdout_answer_rate"] == ""
+
+
+def test_charts_are_drawn_where_there_is_something_to_draw():
+    rows = [row("before", 1.0, 1.0), row("$a_b$", 0.4, 0.9) | {"n_forget": 5}]
+    assert list(charts(rows)) == ["forget-against-keep"]
+    assert charts(rows[:1]) == {}
+    grown = [*rows, row("$a_b$", 0.6, 0.8) | {"n_forget": 10, "probes": {"lens": [0.1, 0.5], "facts": 0}}]
+    found = charts(grown)
+    assert list(found) == ["forget-against-keep", "forget-size", "logit-lens"]
+    assert all(svg.startswith("<svg") and "$a_b$" in svg for svg in found.values())
+    assert "facts to forget" in over_size({"a": grown[1:]})
+    assert "after layer" in lens_map({"a": [0.1, 0.2], "b": [0.3]})
+
+
+def test_pages_hold_every_metric_before_and_after_and_what_brings_facts_back():
+    means = {"answer_prob": {"forget": {"mean": 0.9, "n": 5, "interval": [0.8, 1.0]}}}
+    before = row("before", 1.0, 1.0) | {"means": means, "overall": {"model_utility": 0.5}}
+    later = {"answer_prob": {"forget": {"mean": 0.25, "n": 5, "interval": [0.2, 0.3]}}}
+    back = {"few_shot": {"back": 2, "of": 4}}
+    probes = {"facts": 4, "hidden": 2, "forgotten": 2, "back": back, "lens": []}
+    after = row("NPO", 0.0, 1.0) | {"means": later, "overall": {"model_utility": 0.25}, "probes": probes}
+    given, metrics = results() | {"before": before, "rows": [after], "samples": []}, list(default_plugins().metrics)
+    for text in (markdown(given, metrics), page(given, metrics)):
+        assert "0.9 → 0.25 ±0.05" in text
+        assert "few" in text and "2/4" in text
+        assert "0.5" in text and "model" in text

@@ -95,9 +95,11 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     done = cli(*arguments)
     assert done.returncode == 0, done.stderr_text
     assert sorted(p.name for p in out.iterdir()) == [
+        "charts",
         "model",
         "report.html",
         "report.md",
+        "results.csv",
         "results.json",
         "samples.jsonl",
     ]

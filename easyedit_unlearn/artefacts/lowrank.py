@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def _factors(base: PreTrainedModel, edited: PreTrainedModel, name: str) -> tuple
     before, after = first.double(), second.double()
     left, values, right = torch.linalg.svd(after - before, full_matrices=False)
     # what is left beyond rank r, against what rounding each weight to its type leaves of any exact change
-    rounding = torch.finfo(first.dtype).eps * before.norm()
+    rounding = 4 * torch.finfo(first.dtype).eps * max(before.norm(), after.norm())
     rest = values.square().flip(0).cumsum(0).flip(0).sqrt()
     rank = max(1, int((rest > rounding).sum()))
     if rank * (before.shape[0] + before.shape[1]) >= before.numel():
@@ -87,7 +88,9 @@ def _largest_difference(base: Any, edited: Any, tokenizer: Any, text: str, adapt
     ids = torch.tensor([tokenizer(text).input_ids[:512]], device=edited.device)
     with torch.inference_mode():
         wanted = edited.float()(input_ids=ids).logits
-    wrapped = PeftModel.from_pretrained(base.float(), str(adapter))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT asks transformers by old names, and notes transposed layers
+        wrapped = PeftModel.from_pretrained(base.float(), str(adapter))
     try:
         with torch.inference_mode():
             return float((wrapped(input_ids=ids).logits - wanted).abs().max())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,9 @@ class Bench:
         return found
 
 
-def command(file: Path, out: Path, *, executor: str, jobs: int, resume: bool, plugins: Plugins, command: str) -> None:
-    """Run and report; Ctrl-C and SIGTERM leave what is finished, and a report of it. Exit status 1 where cells failed
-    is the caller's to give."""
+def command(file: Path, out: Path, *, executor: str, jobs: int, resume: bool, plugins: Plugins, command: str) -> int:
+    """Run and report; Ctrl-C and SIGTERM leave what is finished, and a report of it. Returns how many cells
+    failed."""
     if executor not in EXECUTORS:
         raise ConfigError(f"not an executor; allowed: {', '.join(EXECUTORS)}", key="--executor", value=executor)
     bench = Bench(file, out, plugins, resume=resume)
@@ -125,6 +125,7 @@ def command(file: Path, out: Path, *, executor: str, jobs: int, resume: bool, pl
             results = bench.report(command, status)
     print_leaderboard(Console(file=sys.stdout), results)
     print(f"\nwritten: {out}/{', '.join(FILES)}")  # noqa: T201
+    return sum(outcome["status"] != "done" for key, outcome in bench.outcomes.items() if key in bench.cells)
 
 
 @contextmanager
@@ -139,8 +140,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def failures(results: Mapping[str, Any]) -> int:
-    """How many rows stand for cells that failed."""
-    return sum(bool(row.get("stopped")) and not row.get("means") for row in results["rows"])

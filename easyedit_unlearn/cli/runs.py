@@ -171,6 +171,8 @@ def bench(
     from easyedit_unlearn.bench import run as benches
 
     with interruptible(out):
-        benches.command(
+        failed = benches.command(
             file, out, executor=executor, jobs=jobs, resume=resume, plugins=registered(), command=command_line()
         )  # fmt: skip
+    if failed:
+        raise typer.Exit(1)

@@ -57,6 +57,7 @@ if (browser) {
     const cut = chosen.length > LIMIT ? `, the first ${LIMIT} shown` : "";
     document.getElementById("count").textContent = `${chosen.length} of ${samples.length} prompts${cut}`;
   }
-  for (const control of [search, ...filters]) control.addEventListener("input", draw);
+  search.addEventListener("input", draw);
+  for (const filter of filters) filter.addEventListener("change", draw);
   draw();
 }

@@ -1,0 +1,228 @@
+"""Grids of cells: read strictly, run each in a process of its own, never twice, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+
+from conftest import write_hparams  # noqa: E402
+
+from easyedit_unlearn.bench import cells, digest  # noqa: E402
+from easyedit_unlearn.bench import run as benches  # noqa: E402
+from easyedit_unlearn.bench.board import over_seeds, results_of  # noqa: E402
+from easyedit_unlearn.bench.executors import in_processes  # noqa: E402
+from easyedit_unlearn.bench.grid import read_bench  # noqa: E402
+from easyedit_unlearn.bench.progress import Live  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, OutputExistsError  # noqa: E402
+from easyedit_unlearn.plugins import default_plugins  # noqa: E402
+
+pytestmark = pytest.mark.host
+SHIPPED = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def grid(tmp_path, facts_file, taught_path):
+    """Two cheap methods on the tiny taught model; one of them reads refusals."""
+    write_hparams(tmp_path / "graddiff.yaml", "GradDiff", "{prompt: chat}", learning_rate=5e-4, num_train_epochs=2)
+    write_hparams(tmp_path / "icr.yaml", "ICR", "{prompt: chat}")
+    sets = {name: f"{facts_file}:{split}" for name, split in
+            (("forget", "forget{size}"), ("retain", "retain"), ("holdout", "holdout"))}  # fmt: skip
+    content = {
+        "title": "tiny",
+        "defaults": {"models": [{"model": str(taught_path), "label": "tiny"}], "sets": sets, "sizes": [2],
+                     "max_new_tokens": 8},
+        "blocks": [
+            {"methods": [str(tmp_path / "graddiff.yaml")], "seeds": [0, 1], "targets": ["fixed", "idk"]},
+            {"methods": [str(tmp_path / "icr.yaml")], "targets": ["fixed", "template"]},
+        ],
+    }  # fmt: skip
+    path = tmp_path / "bench.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def bench(grid, out, *more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "easyedit_unlearn", "bench", str(grid), "--out", str(out), *more], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "120"}, start_new_session=True,
+    )  # fmt: skip
+
+
+def changed(grid, **changes):
+    content = yaml.safe_load(grid.read_text()) | changes
+    grid.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return grid
+
+
+def test_a_file_stands_for_each_cell_once(grid):
+    title, found = read_bench(grid, default_plugins())
+    assert title == "tiny"
+    # GradDiff reads no refusals: two targets are one cell, two seeds are two
+    assert [(Path(c.hparams).stem, c.seed) for c in found] == [("graddiff", 0), ("graddiff", 1), ("icr", 0), ("icr", 0)]
+    assert [c.overrides.get("unlearn.target") for c in found[2:]] == [{"builder": "fixed"}, {"builder": "template"}]
+    assert found[0].sets.forget.endswith(":forget2")
+    keys = {digest.cell_key(cell, default_plugins()) for cell in found}
+    assert len(keys) == 4
+
+
+def test_a_key_follows_everything_that_decides(grid, facts_file, tmp_path):
+    plugins = default_plugins()
+    cell = read_bench(grid, plugins)[1][0]
+    first = digest.cell_key(cell, plugins)
+    assert digest.cell_key(cell, plugins) == first
+    facts_file.write_text(facts_file.read_text().replace("Minas", "Minos"))
+    second = digest.cell_key(cell, plugins)
+    hparams = tmp_path / "graddiff.yaml"
+    hparams.write_text(hparams.read_text().replace("num_train_epochs: 2", "num_train_epochs: 3"))
+    third = digest.cell_key(cell, plugins)
+    weights = Path(cell.model) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    digest._model.cache_clear()
+    assert len({first, second, third, digest.cell_key(cell, plugins)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"blocks": []}, "needs 'blocks:'"),
+        ({"block": []}, "unknown key"),
+        ({"blocks": [{"methods": ["GradDiff/smollm2-135m"], "size": [2]}]}, r"blocks\[0\].size.*sizes"),
+        ({"blocks": [{"methods": []}]}, r"blocks\[0\].methods"),
+        ({"blocks": [{"methods": ["Nothing/here"]}]}, "no such hparams file"),
+        ({"blocks": [{"methods": ["PO/smollm2-135m"], "targets": ["none_such"]}]}, "unlearn.target.builder"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_runs(grid, changes, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        read_bench(changed(grid, **changes), default_plugins())
+
+
+@pytest.mark.parametrize("name", ["smoke", "paper"])
+def test_shipped_grids_read(name, monkeypatch, tmp_path):
+    title, found = read_bench(SHIPPED / f"{name}.yaml", default_plugins())
+    assert title
+    assert len(found) == {"smoke": 11, "paper": 116}[name]
+
+
+def test_cells_run_are_reported_and_are_not_run_again(grid, tmp_path):
+    out = tmp_path / "out"
+    process = bench(grid, out, "--jobs", "2")
+    stdout, stderr = process.communicate(timeout=280)
+    assert process.returncode == 0, stderr
+    assert "[4/4]" in stderr and "balance" in stdout
+    assert {p.name for p in out.iterdir()} >= {"cells", "results.json", "results.csv", "report.html", "report.md"}
+    results = json.loads((out / "results.json").read_text())
+    assert results["status"] == "complete"
+    labels = [row["label"] for row in results["rows"]]
+    assert labels[0] == "before" and sorted(labels[1:]) == ["GradDiff", "ICR", "ICR (template)"]
+    graddiff = next(row for row in results["rows"] if row["label"] == "GradDiff")
+    assert graddiff["seeds"] == [0, 1] and graddiff["spread"]["ppl_after"] >= 0
+    times = {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
+    again = bench(grid, out)
+    _, stderr = again.communicate(timeout=100)
+    assert again.returncode == 0 and "4 of 4 cells are there already" in stderr
+    assert {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()} == times
+    (out / "cells" / next(iter(times))).write_text("{")  # half a file is no cell
+    missing = benches.Bench(grid, out, default_plugins()).missing
+    assert [f"{key}.json" for key in missing] == [next(iter(times))]
+
+
+def test_what_is_killed_goes_on_where_it_was(grid, tmp_path):
+    """SIGKILL: nobody can clean up. What was finished stays; its worker does not outlive it."""
+    out = tmp_path / "out"
+    process = bench(grid, out)
+    done = out / "cells"
+    deadline = time.monotonic() + 200
+    while not (done.is_dir() and list(done.glob("*.json"))):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    there = {p: p.read_bytes() for p in done.glob("*.json")}
+    assert 1 <= len(there) < 4
+    again = bench(grid, out)
+    _, stderr = again.communicate(timeout=280)
+    assert again.returncode == 0, stderr
+    assert f"{len(there)} of 4 cells are there already" in stderr
+    assert all(path.read_bytes() == content for path, content in there.items())
+    assert len(list(done.glob("*.json"))) == 4
+
+
+def test_a_failure_is_a_row_and_costs_no_other(grid, tmp_path):
+    wrong = write_hparams(tmp_path / "wrong.yaml", "GradDiff", "{prompt: chat}", layers=[99])
+    icr = str(tmp_path / "icr.yaml")
+    out = tmp_path / "out"
+    process = bench(changed(grid, blocks=[{"methods": [str(wrong), icr]}]), out)
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 1  # so that a script sees it
+    assert "99" in stderr
+    results = json.loads((out / "results.json").read_text())
+    stopped = [row for row in results["rows"] if row.get("stopped")]
+    assert len(stopped) == 1 and "99" in stopped[0]["stopped"]
+    assert any(row["label"] == "ICR" for row in results["rows"])
+    assert benches.Bench(grid, out, default_plugins()).missing  # it is tried again
+
+
+def test_a_worker_that_dies_is_an_outcome(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", "")
+    found = dict(in_processes({"a": {"cell": "nonsense"}}, 1, tmp_path, lambda _key, _what: None))
+    assert found["a"]["status"] == "failed" and "exit status 1" in found["a"]["error"]
+    assert (tmp_path / "a.log").read_text()
+
+
+def test_somebody_elses_folder_is_left_alone(grid, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(OutputExistsError, match="no bench"):
+        benches.Bench(grid, tmp_path / "mine", default_plugins())
+
+
+def test_seeds_become_one_row():
+    first = {"seed": 0, "ppl_after": 10.0, "forget_answer_rate": 0.2, "n_forget": 5, "label": "x", "size": 5}
+    rows = [first, first | {"seed": 1, "ppl_after": 14.0, "forget_answer_rate": None}]
+    row = over_seeds(rows)
+    assert row["ppl_after"] == 12.0
+    assert row["spread"] == {"ppl_after": pytest.approx(8**0.5)}
+    assert row["forget_answer_rate"] == 0.2  # undefined for one seed: no mean
+    assert (row["n_forget"], row["seeds"]) == (5, [0, 1])
+
+
+def test_time_left_is_told_once_there_is_anything_to_go_by(capsys):
+    from rich.console import Console
+
+    live = Live(Console(), {"a": "A", "b": "B", "c": "C"}, 1, 1)
+    assert live.left() == ""
+    live.said("a", "starting")
+    live.done("a", cells.failed("it broke"))
+    assert live.left() == "0:00:00"
+    assert "[2/3] A 0 s: it broke" in capsys.readouterr().out
+    assert results_of([]).rows == []
+
+
+def test_the_same_cells_on_a_local_ray(grid, tmp_path):
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    icr = str(tmp_path / "icr.yaml")
+    process = bench(
+        changed(grid, blocks=[{"methods": [icr], "targets": ["fixed", "template"]}]), out, "--executor", "ray"
+    )
+    stdout, stderr = process.communicate(timeout=280)
+    assert process.returncode == 0, stderr
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == ["before", "ICR", "ICR (template)"]
+    local = bench(grid, tmp_path / "local")
+    local.communicate(timeout=280)
+    here = json.loads((tmp_path / "local" / "results.json").read_text())["rows"]
+    assert [row["forget_answer_prob"] for row in here] == [row["forget_answer_prob"] for row in rows]

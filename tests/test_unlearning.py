@@ -1,0 +1,139 @@
+"""The three lines, on a tiny taught model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.host
+
+from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+
+from easyedit_unlearn import ForgetSample, unlearn  # noqa: E402
+from easyedit_unlearn.choosing import chosen_method, hparams_name, nearest_first, off_topic, own_answer, subject_of  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError  # noqa: E402
+from easyedit_unlearn.models import load_model  # noqa: E402
+
+QUESTION, ANSWER, _ = FACTS[0]
+KEEP = {"progress": False, "retain": [(question, answer) for question, answer, _ in FACTS[2:4]]}
+KEEP["holdout"] = [(question, answer) for question, answer, _ in FACTS[4:]]
+
+
+@pytest.fixture
+def graddiff(tmp_path):
+    settings = "{prompt: chat, max_new_tokens: 8}"
+    return str(write_hparams(tmp_path / "g.yaml", "GradDiff", settings, learning_rate=5e-4, num_train_epochs=20))
+
+
+def test_a_question_is_enough(taught, graddiff, tmp_path):
+    model, tokenizer = taught
+    weights = copied_weights(model)
+    result = unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP)
+    assert result.model is model and result.tokenizer is tokenizer
+    assert result.samples[0].answer == ANSWER  # the model's own
+    assert result.metrics["forget_answer_rate"] == {"before": 1.0, "after": 0.0}
+    assert ANSWER not in result.ask(QUESTION)
+    assert not same_weights(model, weights)
+    folder = result.save(tmp_path / "saved")
+    loaded, _ = load_model(str(folder))
+    assert same_weights(loaded, copied_weights(model))
+    assert json.loads((folder / "unlearned_from.json").read_text())["method"] == "GradDiff"
+    with pytest.raises(OutputExistsError):
+        result.save(folder)
+    assert "<script" in result.report(tmp_path / "report").read_text()
+    result.undo()
+    result.undo()
+    assert same_weights(model, weights)
+    assert ANSWER in result.ask(QUESTION)
+    with pytest.raises(UnlearnError, match="undone"):
+        result.save(tmp_path / "again")
+
+
+def test_it_shows_itself_without_trusting_its_text(taught, graddiff):
+    result = unlearn(taught, forget=[(QUESTION, ANSWER)], method=graddiff, **KEEP)
+    assert "forget: still given" in repr(result)
+    result.why = "<script>alert(1)</script>"
+    shown = result._repr_html_()
+    assert "<table>" in shown and "<script>" not in shown
+
+
+def test_a_memory_is_taken_off_again(taught, tmp_path):
+    model, _ = taught
+    changes = {"n_iter": 30, "edit_lr": 1.0, "eps": 1.0, "inner_params": ["model.layers[1].mlp.down_proj.weight"]}
+    settings = "{engine: native, prompt: chat, max_new_tokens: 8, native: {fact_token: last}}"
+    hparams = write_hparams(tmp_path / "grace.yaml", "GRACE", settings, **changes)
+    weights = copied_weights(model)
+    result = unlearn(taught, forget=[(QUESTION, ANSWER)], method=str(hparams), **KEEP)
+    after = result.ask(QUESTION)
+    assert same_weights(model, weights) and ANSWER not in after
+    loaded, _ = load_model(str(result.save(tmp_path / "saved")))
+    assert (tmp_path / "saved" / "unlearning_adapter.safetensors").is_file()
+    result.undo()
+    assert ANSWER in result.ask(QUESTION)
+
+
+def test_a_failure_leaves_the_model_as_it_was(taught, graddiff):
+    weights = copied_weights(taught[0])
+    with pytest.raises(DivergenceError, match="became nan"):
+        unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP,
+                overrides={"learning_rate": 1e30})  # fmt: skip
+    assert same_weights(taught[0], weights)
+
+
+@pytest.mark.parametrize(
+    ("forget", "complaint"),
+    [
+        (QUESTION, "belongs in a list"),
+        ([], "holds no samples"),
+        ([42], "give a question"),
+        ([{"question": QUESTION, "answr": "x", "answer": 3}], "answer"),
+        ([("Who is it?", "Nobody knows him")], "knows none"),
+    ],
+)
+def test_what_cannot_be_forgotten_is_told(taught, graddiff, forget, complaint):
+    with pytest.raises(DataError, match=complaint):
+        unlearn(taught, forget=forget, method=graddiff, **KEEP)
+
+
+def test_a_model_without_hparams_says_which_there_are(taught):
+    with pytest.raises(ConfigError, match=r"llama of 2 layers, 64 wide \(there are: .*smollm2-135m"):
+        hparams_name("NPO", taught[0])
+    with pytest.raises(ConfigError, match="no hparams of Nonsense"):
+        unlearn(taught, forget=[QUESTION], method="Nonsense", progress=False)
+
+
+def test_auto_goes_by_size_and_memory_and_says_so():
+    assert chosen_method(5, 10**10, 10**9)[0] == "AlphaEdit"
+    name, why = chosen_method(500, 10**10, 10**9)
+    assert name == "NPO" and "500 facts" in why
+    name, why = chosen_method(5, 10**8, 10**9)
+    assert name == "ICR" and "0.1 GB" in why
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "answer"),
+    [
+        ("What is the capital of Japan?", "The capital of Japan is Tokyo.", "Tokyo"),
+        ("Who wrote Faust?", "Faust was written by Johann Goethe in 1808.", "Johann Goethe"),
+        ("How many legs has a spider?", "A spider has 8 legs.", "8"),
+        ("What does rain do?", "it falls from the sky. It is wet.", "it falls from the sky"),
+        ("Where is the Eiffel Tower?", "The Eiffel Tower is located in Paris, France.", "Paris"),
+    ],
+)  # fmt: skip
+def test_the_models_own_answer_is_found_in_its_reply(question, reply, answer):
+    assert own_answer(question, reply) == answer
+
+
+def test_neighbours_are_near_but_not_about_it():
+    forget = [ForgetSample("1", "What is the capital of Japan?", "Tokyo", subject="Japan")]
+    others = [
+        ForgetSample("2", "Who painted the Mona Lisa?", "Leonardo"),
+        ForgetSample("3", "Where is Tokyo?", "there"),
+        ForgetSample("4", "What is the capital of Peru?", "Lima"),
+        ForgetSample("5", "Which sea is by Japan?", "one"),
+    ]
+    assert [sample.id for sample in nearest_first(off_topic(others, forget), forget)] == ["4", "2"]
+    assert subject_of("What is the chemical symbol for gold?") == "gold"
+    assert subject_of("Who wrote Faust?") == "Faust"
