@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 from test_factual import DATA
@@ -96,3 +98,30 @@ def test_the_first_samples_are_taken_known_or_not():
     with pytest.raises(ConfigError, match="firstN"):
         parse_source("facts:first", TASKS)
     assert str(parse_source("tofu,subset=retain90:first20", TASKS)) == "tofu,subset=retain90:first20"
+
+
+def test_the_hub_is_asked_once_and_only_for_what_it_has(monkeypatch, tmp_path):
+    asked = []
+
+    def load_dataset(name, config, split):
+        asked.append((name, config, split))
+        return [
+            {"question": "Who wrote The Sea?", "answer": "Ann Lee wrote it.", "paraphrased_question": "Whose is it?"}
+        ]
+
+    monkeypatch.setenv("EASYEDIT_UNLEARN_DATA", "hub")
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    for _ in range(2):
+        (sample,) = load(parse_source("tofu", TASKS))
+    assert sample.rephrases == ("Whose is it?",)
+    assert asked == [("locuslab/TOFU", name, "train") for name in ("forget01", "forget01_perturbed")]
+    with pytest.raises(DataError, match="not on the Hub"):
+        load(parse_source("pistol", TASKS))
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path / "other"))
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"easyedit-unlearn\[hub\]"):
+        load(parse_source("tofu", TASKS))
+    monkeypatch.delenv("EASYEDIT_UNLEARN_DATA")
+    with pytest.raises(DataError, match="=hub reads it"):
+        load(parse_source("tofu", TASKS))
