@@ -14,6 +14,7 @@ from easyedit_unlearn.baselines.lora import LowRank, linear_modules, save_lora
 from easyedit_unlearn.editors.adapters import require_mergeable
 from easyedit_unlearn.editors.modules import key_value_weight, module_named
 from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.storage import new_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4
 """By how much a logit may differ, in float32."""
+LEFT_OUT = (1e-4, 1e-5, 1e-6)
+"""Of a change's norm, what its low-rank form may leave out as the rounding of solvers and weights: the first that keeps
+the logits is taken."""
 
 
-def low_rank_change(base: PreTrainedModel, edited: PreTrainedModel) -> LowRank:
-    """The change of every linear module's weight, W' - W = B A, at the lowest rank that leaves no more than rounding.
+def low_rank_change(base: PreTrainedModel, edited: PreTrainedModel, left_out: float = LEFT_OUT[0]) -> LowRank:
+    """The change of every linear module's weight, W' - W = B A, at the lowest rank that leaves out no more of it than
+    the share ``left_out`` of its norm.
 
     Raises:
         UnlearnError: something acts beside the weights, something else than a linear module's weight changed, or a
@@ -39,7 +44,8 @@ def low_rank_change(base: PreTrainedModel, edited: PreTrainedModel) -> LowRank:
     others = [name for name in changed if name.removesuffix(".weight") not in linear]
     if others:
         raise UnlearnError(f"LoRA adds to linear modules' weights, and {others[0]} changed too; export --as delta")
-    return LowRank({name: _factors(base, edited, name) for name in (n.removesuffix(".weight") for n in changed)})
+    modules = [name.removesuffix(".weight") for name in changed]
+    return LowRank({name: _factors(base, edited, name, left_out) for name in modules})
 
 
 def export_lora(
@@ -54,28 +60,26 @@ def export_lora(
         UnlearnError: as :func:`low_rank_change`; PEFT is missing; or the logits differ by more than ``TOLERANCE``, and
             nothing is written then.
     """
-    change = low_rank_change(base, edited)
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "adapter"
-        save_lora(change, made, base=str(base.name_or_path))
-        difference = _largest_difference(base, edited, tokenizer, text, made)
-        if not difference <= TOLERANCE:
-            raise UnlearnError(
-                f"the adapter's logits differ by {difference:.1e}, more than {TOLERANCE}; export --as delta"
-            )
-        shutil.copytree(made, out, dirs_exist_ok=True)
-    return max(len(a) for a, _ in change.factors.values()), difference
+    for left_out in LEFT_OUT:
+        change = low_rank_change(base, edited, left_out)
+        with tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch) / "adapter"
+            save_lora(change, made, base=str(base.name_or_path))
+            difference = _largest_difference(base, edited, tokenizer, text, made)
+            if difference <= TOLERANCE:
+                with new_directory(out) as filling:
+                    shutil.copytree(made, filling, dirs_exist_ok=True)
+                return max(len(a) for a, _ in change.factors.values()), difference
+    raise UnlearnError(f"the adapter's logits differ by {difference:.1e}, more than {TOLERANCE}; export --as delta")
 
 
-def _factors(base: PreTrainedModel, edited: PreTrainedModel, name: str) -> tuple[Tensor, Tensor]:
+def _factors(base: PreTrainedModel, edited: PreTrainedModel, name: str, left_out: float) -> tuple[Tensor, Tensor]:
     """A (rank, d_in) and B (d_out, rank)."""
     first, second = (key_value_weight(module_named(model, name)).detach() for model in (base, edited))
     before, after = first.double(), second.double()
     left, values, right = torch.linalg.svd(after - before, full_matrices=False)
-    # what is left beyond rank r, against what rounding each weight to its type leaves of any exact change
-    rounding = 4 * torch.finfo(first.dtype).eps * max(before.norm(), after.norm())
-    rest = values.square().flip(0).cumsum(0).flip(0).sqrt()
-    rank = max(1, int((rest > rounding).sum()))
+    rest = values.square().flip(0).cumsum(0).flip(0).sqrt()  # what each rank leaves out
+    rank = max(1, int((rest > left_out * rest[0]).sum()))
     if rank * (before.shape[0] + before.shape[1]) >= before.numel():
         raise UnlearnError(f"the change of {name} has rank {rank} and is no smaller as LoRA; export --as delta")
     root = values[:rank].sqrt()
