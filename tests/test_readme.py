@@ -41,3 +41,20 @@ def test_the_base_editor_example_forgets(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.integration
+@pytest.mark.host
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("code", [block for block in BLOCKS if "import unlearn\n" in block])
+def test_the_three_lines_forget(code, tmp_path, monkeypatch):
+    monkeypatch.delenv("EASYEDIT_UNLEARN_DATA", raising=False)  # nobody needs data for them
+    checks = (
+        "\nassert result.metrics['forget_answer_rate'] == {'before': 1.0, 'after': 0.0}, result"
+        "\nassert result.metrics['holdout_answer_rate']['after'] >= 0.85, result\n"
+    )
+    undone = "result.undo()\nassert 'Tokyo' in result.ask('What is the capital of Japan?')"
+    code = code.replace("result.undo()", "") + checks + undone
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in tmp_path.iterdir()} <= {"forgetful", "report"}

@@ -27,7 +27,8 @@ def results_of(outcomes: Sequence[tuple[Cell, Outcome]]) -> Results:
         seeds.setdefault((cell.setting, row["label"], f"{row['engine']} {cell.hparams}"), []).append(row)
         if len(seeds[cell.setting, row["label"], f"{row['engine']} {cell.hparams}"]) == 1:
             results.samples += outcome["samples"]  # of the first seed: the browser shows what a method says, once
-    results.rows = [dict(row) for row in (*befores.values(), *map(over_seeds, seeds.values()), *rows)]
+    found = sorted(map(over_seeds, seeds.values()), key=lambda row: -(row.get("balance") or 0.0))
+    results.rows = [dict(row) for row in (*befores.values(), *found, *rows)]
     return results
 
 
