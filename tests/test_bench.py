@@ -113,7 +113,7 @@ def test_what_is_wrong_is_told_before_anything_runs(grid, changes, complaint):
 def test_shipped_grids_read(name, monkeypatch, tmp_path):
     title, found = read_bench(SHIPPED / f"{name}.yaml", default_plugins())
     assert title
-    assert len(found) == {"smoke": 11, "paper": 116}[name]
+    assert len(found) == {"smoke": 9, "paper": 116}[name]
 
 
 def test_cells_run_are_reported_and_are_not_run_again(grid, tmp_path):

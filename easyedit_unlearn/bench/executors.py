@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,24 @@ from easyedit_unlearn.errors import UnlearnError
 
 Job = Mapping[str, Any]
 """See ``worker.run_job``."""
+Outcomes = Generator[tuple[str, Outcome], None, None]
+"""As jobs end; closing it ends those that run."""
 Said = Callable[[str, str], None]
 """Told a job's key and what it is doing."""
 INSTALL_RAY = 'Ray is missing; run: pip install "easyedit-unlearn[ray]"'
 
 
-def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Iterator[tuple[str, Outcome]]:
-    """``count`` at once, each in a process that ends with its job. What a job prints is in ``logs``."""
+def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outcomes:
+    """``count`` at once, each in a process that ends with its job, with its share of the processors' threads unless
+    ``OMP_NUM_THREADS`` says otherwise. What a job prints is in ``logs``."""
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    environment = {"OMP_NUM_THREADS": threads, **os.environ}
     running: set[subprocess.Popen[str]] = set()
     pool = ThreadPoolExecutor(count)
     try:
-        futures = {pool.submit(_in_process, key, job, logs, said, running): key for key, job in jobs.items()}
+        futures = {
+            pool.submit(_in_process, key, job, logs, said, running, environment): key for key, job in jobs.items()
+        }
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
@@ -36,7 +44,7 @@ def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) ->
         pool.shutdown(wait=True)
 
 
-def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Iterator[tuple[str, Outcome]]:
+def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outcomes:
     """On the cluster that ``RAY_ADDRESS`` names, or a local one; a job takes one CPU, and one GPU where there are any.
 
     Raises:
@@ -72,13 +80,15 @@ def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Itera
 EXECUTORS = {"local": in_processes, "ray": on_ray}
 
 
-def _in_process(key: str, job: Job, logs: Path, said: Said, running: set[subprocess.Popen[str]]) -> Outcome:
+def _in_process(
+    key: str, job: Job, logs: Path, said: Said, running: set[subprocess.Popen[str]], environment: Mapping[str, str]
+) -> Outcome:
     logs.mkdir(parents=True, exist_ok=True)
     outcome: Outcome | None = None
     with (logs / f"{key}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "easyedit_unlearn.bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=log, text=True, encoding="utf-8", start_new_session=True,
+            stderr=log, text=True, encoding="utf-8", start_new_session=True, env=environment,
         )  # fmt: skip
         running.add(process)
         assert process.stdin and process.stdout  # noqa: S101
@@ -112,6 +122,4 @@ def _ending(code: int) -> str:
 
 
 def _address() -> str | None:
-    import os
-
     return os.environ.get("RAY_ADDRESS")

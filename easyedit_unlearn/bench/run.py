@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,9 @@ class Bench:
                 self._record(key, failed(f"its model was not taught: {untaught[model]}"), live)
             else:
                 jobs[key] = {"cell": cell.model_dump(mode="json"), "model": taught.get(model) if model else None}
-        for key, outcome in execute(jobs, count, self.out / LOGS, live.said):
-            self._record(key, outcome, live)
+        with closing(execute(jobs, count, self.out / LOGS, live.said)) as outcomes:  # an interrupt ends the workers
+            for key, outcome in outcomes:
+                self._record(key, outcome, live)
 
     def report(self, command: str, status: str) -> dict[str, Any]:
         """Write ``results.json``, ``results.csv``, the pages and charts, of what is there; also returned."""
@@ -77,7 +78,7 @@ class Bench:
     def _teach(self, executor: str, count: int, live: Live) -> tuple[dict[str, str], dict[str, str]]:
         """Folders of the models that missing cells begin with, by key, and why others could not be taught."""
         wanted = {model_key(c, self._plugins): c for k in self.missing if (c := self.cells[k]).finetune}
-        folders = {key: str(self.out / MODELS / key) for key in wanted}
+        folders = {key: str((self.out / MODELS / key).resolve()) for key in wanted}
         jobs: dict[str, Job] = {
             f"teach-{key}": {"cell": cell.model_dump(mode="json"), "teach": folders[key]}
             for key, cell in wanted.items()
@@ -85,10 +86,11 @@ class Bench:
         for key, cell in wanted.items():
             live.names[f"teach-{key}"] = f"teaching {cell.label}"
         errors = {}
-        for key, outcome in EXECUTORS[executor](jobs, count, self.out / LOGS, live.said):
-            live.done(key, None)
-            if outcome["status"] != "done":
-                errors[key.removeprefix("teach-")] = outcome["error"]
+        with closing(EXECUTORS[executor](jobs, count, self.out / LOGS, live.said)) as outcomes:
+            for key, outcome in outcomes:
+                live.done(key, None)
+                if outcome["status"] != "done":
+                    errors[key.removeprefix("teach-")] = outcome["error"]
         return folders, errors
 
     def _record(self, key: str, outcome: Outcome, live: Live) -> None:
