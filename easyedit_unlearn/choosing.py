@@ -26,6 +26,8 @@ Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample
 """A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
 FEW = 100
 """Up to so many facts an editor is chosen."""
+TRAINING = 6
+"""Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
 ARCHITECTURES = {
     ("llama", 576, 30): "smollm2-135m",
     ("gpt2", 1600, 48): "gpt2-xl",
@@ -121,7 +123,7 @@ def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str,
             f"AlphaEdit: {count} facts are few enough to edit one by one ({FEW} at most), and it keeps neighbours best "
             "among the editors that change weights"
         )
-    if count > FEW and free_bytes >= 2 * weights_bytes:
+    if count > FEW and free_bytes >= TRAINING * weights_bytes:
         return "NPO", f"NPO: {count} facts are more than editors take well ({FEW}), and memory suffices to train"
     return "ICR", (
         f"ICR: {free_bytes / 1e9:.1f} GB are free beside {weights_bytes / 1e9:.1f} GB of weights, too little to edit "

@@ -27,6 +27,13 @@ class Edit:
         """Bitwise the edited model."""
         self._put(model, 1)
 
+    def stands(self, model: PreTrainedModel) -> bool:
+        """Whether the model is, where this edit changed it, as the edit left it."""
+        parameters, beside = dict(model.named_parameters()), attached(model)
+        return all(torch.equal(parameters[name], new) for name, (_, new) in self.weights.items()) and all(
+            beside.get(name) is new for name, (_, new) in self.adapters.items()
+        )
+
     def undo(self, model: PreTrainedModel) -> None:
         """Bitwise the model before."""
         self._put(model, 0)

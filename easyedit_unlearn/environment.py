@@ -14,7 +14,7 @@ from easyedit_unlearn.host.locate import GET_MAIN, INSTALL_RELEASE, find_host
 from easyedit_unlearn.models import INSTALL_EMBEDDED, embedded_gguf
 from easyedit_unlearn.plugins import Plugins
 
-_PACKAGES = ("easyedit-unlearn", "torch", "transformers", "accelerate", "numpy")
+_PACKAGES = ("easyedit-unlearn", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "scipy")
 
 
 # EasyEdit's own faults that this version of the plugin does not mend, so that nobody looks for them elsewhere.

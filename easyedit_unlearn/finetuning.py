@@ -16,7 +16,7 @@ from rich.console import Console
 from easyedit_unlearn.components import Stage, no_progress
 from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.evaluation.evaluate import ask_all, knows
-from easyedit_unlearn.models import load_model, save_checkpoint
+from easyedit_unlearn.models import load_model, placement, save_checkpoint
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
@@ -118,7 +118,7 @@ def command(
             )
     samples = [sample for source in sources for sample in pick(source, lambda _samples: frozenset())]
     with Bars(Console(file=sys.stderr)) as bars:
-        pair = load_model(model)
+        pair = load_model(model, device=placement(None)["device"])
         made = _digest(pair, samples, settings, style)
         if _holds(out, made):
             print(f"{out}: already fine-tuned so; nothing to do")  # noqa: T201

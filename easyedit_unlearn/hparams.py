@@ -5,6 +5,7 @@ The result is an instance of the method's own hparams class too, so EasyEdit's `
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
@@ -117,7 +118,7 @@ def _overridden(config: dict[str, Any], overrides: Mapping[str, Any], file: Path
             block = block[part]
             if not isinstance(block, dict):
                 raise ConfigError(f"{part!r} is no mapping in the file", file=file, key=key, value=value)
-        block[last] = value
+        block[last] = copy.deepcopy(value)
     return config
 
 

@@ -97,8 +97,14 @@ class UnlearnResult:
         return Path(folder) / "report.html"
 
     def undo(self) -> None:
-        """The model is bitwise what it was; this result keeps its numbers."""
+        """The model is bitwise what it was; this result keeps its numbers.
+
+        Raises:
+            UnlearnError: the model was changed since (by a later ``unlearn``, say, which must be undone first).
+        """
         if not self._undone:
+            if not self.edit.stands(self.model):
+                raise UnlearnError("the model was changed since; undo what came later first")
             self.edit.undo(self.model)
             self._undone = True
 

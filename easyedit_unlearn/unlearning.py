@@ -24,13 +24,13 @@ from easyedit_unlearn.editors.corpus import has_corpus
 from easyedit_unlearn.edits import Snapshot
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import load_model
+from easyedit_unlearn.models import load_model, placement
 from easyedit_unlearn.pipeline import Run
 from easyedit_unlearn.plugins import Plugins, default_plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.result import UnlearnResult
 from easyedit_unlearn.tasks.facts import Facts
-from easyedit_unlearn.tasks.splits import Source, load
+from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
 
 if TYPE_CHECKING:
     from easyedit_unlearn.models import ModelSpec
@@ -76,9 +76,9 @@ def unlearn(
     """
     plugins = plugins or default_plugins()
     with Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
-        pair = load_model(model)
+        pair = model if isinstance(model, tuple) else load_model(model, **placement(None))
         goal = source_of(forget, pair, plugins, "forget")
-        name, why = _method(method, pair[0], len(load(goal)))
+        name, why = _method(method, pair[0], parse_split(goal.split)[1] or len(load(goal)))
         hparams = UnlearnHyperParams.from_hparams(name, plugins=plugins, overrides=dict(overrides or {}))
         hparams = _with_text(hparams, overrides or {}, plugins)
         settings = hparams.unlearn
@@ -94,10 +94,14 @@ def unlearn(
         before = Snapshot(pair[0], hparams.method.parameters(pair[0], hparams))
         with run.unlearned(hparams) as edited:
             edit = before.edit(edited)
-    edit.apply(pair[0])
     run.results.status = "complete"
     run.results.command = f"unlearn(model, forget, method={method!r})  # {name}"
-    return UnlearnResult(run, edit, why)
+    try:
+        edit.apply(pair[0])
+        return UnlearnResult(run, edit, why)
+    except BaseException:
+        edit.undo(pair[0])
+        raise
 
 
 def _method(method: str, model: Any, count: int) -> tuple[str, str]:
@@ -129,8 +133,9 @@ def _neighbours(
         given[name] = None if wanted is None else source_of(wanted, pair, plugins, name)
     if all(given.values()):
         return given["retain"], given["holdout"]
-    taken = [sample for source in (goal, *given.values()) if source for sample in load(source)]
-    bundled = nearest_first(off_topic(Facts().samples(Options()), taken), load(goal))
+    wanted_gone = pick(goal, run.knows)
+    others = [sample for source in given.values() if source for sample in pick(source, run.knows, wanted_gone)]
+    bundled = nearest_first(off_topic(Facts().samples(Options()), [*wanted_gone, *others]), wanted_gone)
     known = [sample for sample in bundled if sample.key in run.knows(bundled)]
     for name, mine in (("retain", known[0::2]), ("holdout", known[1::2])):
         given[name] = given[name] or (Given.source(mine[:KEPT]) if mine else None)

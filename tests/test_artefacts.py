@@ -171,6 +171,10 @@ def test_commands_say_what_is_missing(both, tmp_path):
         export(tmp_path / "delta", "full", tmp_path / "full")
     export(tmp_path / "delta", "full", tmp_path / "full", base=str(base))
     assert Checkpoint(tmp_path / "full").fingerprint() == Checkpoint(edited).fingerprint()
+    (edited / "system_prompt.txt").write_text("Say nothing.")
+    export(edited, "full", tmp_path / "whole")
+    assert (tmp_path / "whole" / "system_prompt.txt").read_text() == "Say nothing."
+    assert json.loads((tmp_path / "whole" / "unlearned_from.json").read_text()) == {"base": str(base)}
     put_on(tmp_path / "delta", tmp_path / "full", tmp_path / "back", undo=True)
     assert Checkpoint(tmp_path / "back").fingerprint() == Checkpoint(base).fingerprint()
     assert Checkpoint(tmp_path / "full").fingerprint() == Checkpoint(edited).fingerprint()

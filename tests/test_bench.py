@@ -90,7 +90,14 @@ def test_a_key_follows_everything_that_decides(grid, facts_file, tmp_path):
     content[-1] ^= 1
     weights.write_bytes(content)
     digest._model.cache_clear()
-    assert len({first, second, third, digest.cell_key(cell, plugins)}) == 4
+    fourth = digest.cell_key(cell, plugins)
+    listed = cell.model_copy(
+        update={"overrides": cell.overrides | {"unlearn.native": {"corpus": str(tmp_path / "a.txt")}}}
+    )
+    (tmp_path / "a.txt").write_text("one")
+    fifth = digest.cell_key(listed, plugins)
+    (tmp_path / "a.txt").write_text("two")  # a file that a setting names
+    assert len({first, second, third, fourth, fifth, digest.cell_key(listed, plugins)}) == 6
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,11 @@ def test_a_key_follows_everything_that_decides(grid, facts_file, tmp_path):
         ({"block": []}, "unknown key"),
         ({"blocks": [{"methods": ["GradDiff/smollm2-135m"], "size": [2]}]}, r"blocks\[0\].size.*sizes"),
         ({"blocks": [{"methods": []}]}, r"blocks\[0\].methods"),
+        ({"blocks": [{"methods": ["ICR/smollm2-135m"], "set": {"unlearn.seed": 3}}]}, "'seeds:'"),
+        (
+            {"blocks": [{"methods": ["ICR/smollm2-135m"], "sets": {"forget": "facts", "also": {"forget": "facts"}}}]},
+            "also",
+        ),
         ({"blocks": [{"methods": ["Nothing/here"]}]}, "no such hparams file"),
         ({"blocks": [{"methods": ["PO/smollm2-135m"], "targets": ["none_such"]}]}, "unlearn.target.builder"),
     ],
@@ -190,13 +202,47 @@ def test_somebody_elses_folder_is_left_alone(grid, tmp_path):
 
 
 def test_seeds_become_one_row():
-    first = {"seed": 0, "ppl_after": 10.0, "forget_answer_rate": 0.2, "n_forget": 5, "label": "x", "size": 5}
+    first = {
+        "seed": 0,
+        "means": {},
+        "overall": {},
+        "ppl_after": 10.0,
+        "forget_answer_rate": 0.2,
+        "n_forget": 5,
+        "label": "x",
+        "size": 5,
+    }
     rows = [first, first | {"seed": 1, "ppl_after": 14.0, "forget_answer_rate": None}]
     row = over_seeds(rows)
     assert row["ppl_after"] == 12.0
     assert row["spread"] == {"ppl_after": pytest.approx(8**0.5)}
     assert row["forget_answer_rate"] == 0.2  # undefined for one seed: no mean
     assert (row["n_forget"], row["seeds"]) == (5, [0, 1])
+
+
+def test_only_seeds_become_one_row(grid):
+    """Cells that differ in more are rows of their own, and no two rows of a setting have one name."""
+    block = {"methods": [str(grid.parent / "icr.yaml")], "seeds": [0, 1]}
+    other = block | {"set": {"unlearn.mode": "sequential"}, "seeds": [0]}
+    _, found = read_bench(changed(grid, blocks=[block, other]), default_plugins())
+    row = {"label": "ICR", "engine": "native", "method": "ICR", "seed": 0, "model": "tiny", "means": {}, "overall": {}}
+    outcomes = [
+        (cell, {"status": "done", "row": row | {"seed": cell.seed, "balance": 0.1 * n}, "before": row, "samples": []})
+        for n, cell in enumerate(found)
+    ]
+    rows = results_of(outcomes).rows
+    assert [one.get("seeds") for one in rows] == [None, [0], [0, 1]]
+    assert len({one["label"] for one in rows}) == 3
+    assert "mode=sequential" in rows[1]["label"] and "mode" not in rows[2]["label"]
+    assert {one["family"] for one in rows[1:]} == {f"tiny, {grid.parent / 'invented.jsonl'}:forget{{size}}"}
+
+
+def test_metrics_are_means_over_seeds_where_all_define_them():
+    tables = [{"prob": {"forget": {"mean": mean, "n": 5, "interval": [0, 1]}}} for mean in (0.2, 0.4)]
+    rows = [{"seed": n, "means": tables[n], "overall": {"a": 1.0 * n, "b": None}} for n in (0, 1)]
+    row = over_seeds(rows)
+    assert row["means"]["prob"]["forget"] == {"mean": pytest.approx(0.3), "n": 5, "interval": [0, 1]}
+    assert row["overall"] == {"a": 0.5, "b": None}
 
 
 def test_time_left_is_told_once_there_is_anything_to_go_by(capsys):

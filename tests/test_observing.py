@@ -95,10 +95,17 @@ def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkey
     assert len(calls) == 5 and changed != first
     tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "")
     assert ask() != changed and len(calls) == 6
+    tokenizer.eos_token = "<|user|>"  # where a reply ends
+    ask()
+    assert len(calls) == 7
+    handle = model.lm_head.register_forward_hook(lambda _m, _i, output: output * 0)
+    ask()  # what is in no fingerprint is not remembered
+    assert len(calls) == 8
+    handle.remove()
     for file in store.folder().iterdir():
         file.write_text("{")  # what is broken is asked again
     ask()
-    assert len(calls) == 7
+    assert len(calls) == 9
     token = _here.set(Process(0, 1))  # several processes decide together, not each by its own disk
     monkeypatch.setattr(module, "observe", lambda *a, **k: module.Observed([], 1.0))
     with pytest.raises(ValueError, match="zip"):

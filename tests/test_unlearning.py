@@ -74,6 +74,36 @@ def test_a_memory_is_taken_off_again(taught, tmp_path):
     assert ANSWER in result.ask(QUESTION)
 
 
+def test_what_came_later_is_undone_first(taught, graddiff):
+    weights = copied_weights(taught[0])
+    first = unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP)
+    second = unlearn(taught, forget=[FACTS[1][0]], method=graddiff, **KEEP)
+    with pytest.raises(UnlearnError, match="undo what came later"):
+        first.undo()
+    second.undo()
+    first.undo()
+    assert same_weights(taught[0], weights)
+
+
+def test_an_interrupt_at_the_last_moment_leaves_the_model_as_it_was(taught, graddiff, monkeypatch):
+    weights = copied_weights(taught[0])
+
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("easyedit_unlearn.unlearning.UnlearnResult", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP)
+    assert same_weights(taught[0], weights)
+
+
+def test_a_split_of_a_task_counts_as_what_it_is(taught, graddiff, facts_file):
+    name = f"{facts_file}:forget2"
+    result = unlearn(taught, forget=name, method=graddiff, **KEEP)
+    assert len(result.samples) == 2
+    result.undo()
+
+
 def test_a_failure_leaves_the_model_as_it_was(taught, graddiff):
     weights = copied_weights(taught[0])
     with pytest.raises(DivergenceError, match="became nan"):

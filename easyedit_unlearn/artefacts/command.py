@@ -10,8 +10,8 @@ from typing import Any
 from easyedit_unlearn.artefacts import delta
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.models import EMBEDDED, embedded_path, load_model, save_checkpoint
-from easyedit_unlearn.saving import BASE_RECORD
-from easyedit_unlearn.storage import check_output, new_directory
+from easyedit_unlearn.saving import BASE_RECORD, KNOWLEDGE, SYSTEM_PROMPT
+from easyedit_unlearn.storage import check_output, new_directory, replace_file
 
 KINDS = ("delta", "lora", "full")
 
@@ -67,6 +67,9 @@ def _full(source: Path, out: Path, base: str | None) -> str:
             raise ConfigError("a delta needs the model it was made on", key="--base")
         return put_on(source, _folder(base), out, overwrite=True)
     save_checkpoint(*load_model(str(source)), out)
+    for name in (SYSTEM_PROMPT, KNOWLEDGE, BASE_RECORD):
+        if (source / name).is_file():
+            replace_file(out / name, (source / name).read_bytes())
     return f"{out}: a whole checkpoint"
 
 

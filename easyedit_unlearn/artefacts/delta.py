@@ -32,13 +32,17 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
 
     first, second = Checkpoint(base), Checkpoint(edited)
     if first.names != second.names:
-        raise DataError(f"{base} and {edited} are not two states of one model: their tensors have other names")
+        raise DataError(
+            f"{base} and {edited} have tensors of other names: they are not two states of one model, or the first was "
+            "not saved by transformers; load it and save it once (export --as full), and name that as the base"
+        )
     changed: dict[str, Tensor] = {}
     for name in first.names:
         old, new = first.tensor(name), second.tensor(name)
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise DataError(
-                f"{name}: {old.dtype} {tuple(old.shape)} in {base}, {new.dtype} {tuple(new.shape)} in {edited}"
+                f"{name}: {old.dtype} {tuple(old.shape)} before, {new.dtype} {tuple(new.shape)} after; save the base "
+                "in the edited model's precision first, and name that as the base"
             )
         bits = raw(old) ^ raw(new)
         if bits.any():
@@ -114,9 +118,8 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(folder / FILE, framework="pt") as opened:
             told = json.loads((opened.metadata() or {})["easyedit_unlearn"])
             bits = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if not all(name in BESIDE for name in told["beside"]) or not all(
-            str(b.dtype) == "torch.uint8" for b in bits.values()
-        ):
+        strange = set(told["beside"]) - set(BESIDE) or {str(mask.dtype) for mask in bits.values()} - {"torch.uint8"}
+        if strange:
             raise ValueError("it holds what no delta holds")
         return bits, {"base": str(told["base"]), "edited": str(told["edited"]), "beside": dict(told["beside"])}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:

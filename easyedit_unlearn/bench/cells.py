@@ -41,13 +41,13 @@ def taught(cell: Cell, folder: Path) -> None:
 
 
 def _run(cell: Cell, model: str, stage: Stage) -> Outcome:
+    from easyedit_unlearn.checkpoints import further_groups
     from easyedit_unlearn.commands import sources
     from easyedit_unlearn.evaluation.probes import Probing
     from easyedit_unlearn.hparams import UnlearnHyperParams
     from easyedit_unlearn.models import load_model, placement
     from easyedit_unlearn.pipeline import Run
     from easyedit_unlearn.plugins import load_plugins
-    from easyedit_unlearn.tasks.splits import parse_source
 
     plugins = load_plugins()
     hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
@@ -58,9 +58,7 @@ def _run(cell: Cell, model: str, stage: Stage) -> Outcome:
         load_model(model, **placement(hparams)), cell.label, style=settings.prompt, plugins=plugins, stage=stage,
         max_new_tokens=settings.max_new_tokens, probing=Probing(cell.attacks, cell.depth), remember=True,
     )  # fmt: skip
-    run.select(
-        forget, retain, holdout, others={name: parse_source(text, plugins.tasks) for name, text in sets.also.items()}
-    )
+    run.select(forget, retain, holdout, others=further_groups(sets.also, plugins))
     run.evaluate_before()
     try:
         with run.unlearned(hparams):

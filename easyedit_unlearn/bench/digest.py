@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from easyedit_unlearn.bench.grid import Cell
 from easyedit_unlearn.environment import versions
 from easyedit_unlearn.host.locate import find_host
-from easyedit_unlearn.hparams import resolve_path
-from easyedit_unlearn.models import EMBEDDED, embedded_path
+from easyedit_unlearn.hparams import UnlearnHyperParams, resolve_path
+from easyedit_unlearn.models import EMBEDDED, embedded_path, placement
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.tasks.splits import load, parse_source
 
@@ -22,9 +26,16 @@ def cell_key(cell: Cell, plugins: Plugins) -> str:
     """Of the cell itself, its hparams file, every sample of its sets, the model's files, EasyEdit, the packages'
     versions and this package's code. Raises DataError where a set cannot be read."""
     texts = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values(), *cell.finetune)
+    hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
+    own = hparams.unlearn.retain if cell.sets.retain is None else None
+    text = resolve_path(cell.hparams).read_text(encoding="utf-8")
     parts = [
         cell.model_dump_json(),
-        resolve_path(cell.hparams).read_text(encoding="utf-8"),
+        text,
+        _named_files([yaml.safe_load(text), cell.overrides]),
+        _digest(repr(load(own))) if own else "",
+        [[info.name, info.version] for info in plugins.infos],
+        placement(None)["device"],
         [_samples(text, plugins) for text in texts if text],
         _model(cell.model),
         str(find_host()),
@@ -48,6 +59,19 @@ def package_code() -> str:
     root = Path(__file__).parents[1]
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jsonl", ".yaml", ".txt"))
     return _of_files(root, files)
+
+
+def _named_files(value: Any) -> list[str]:
+    """Of every file that a setting names, its content."""
+    if isinstance(value, Mapping):
+        return [found for one in value.values() for found in _named_files(one)]
+    if isinstance(value, list | tuple):
+        return [found for one in value for found in _named_files(one)]
+    path = Path(value).expanduser() if isinstance(value, str) and 0 < len(value) < 4096 and "\0" not in value else None
+    try:
+        return [_of_files(path.parent, [path])] if path is not None and path.is_file() else []
+    except OSError:  # a text too long to be a name
+        return []
 
 
 def _samples(text: str, plugins: Plugins) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -30,14 +31,17 @@ def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) ->
     threads = str(max(1, (os.cpu_count() or 1) // count))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     running: set[subprocess.Popen[str]] = set()
+    stopping = threading.Event()
     pool = ThreadPoolExecutor(count)
     try:
         futures = {
-            pool.submit(_in_process, key, job, logs, said, running, environment): key for key, job in jobs.items()
+            pool.submit(_in_process, key, job, logs, said, (running, stopping), environment): key
+            for key, job in jobs.items()
         }
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
+        stopping.set()
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):
             process.terminate()
@@ -81,8 +85,10 @@ EXECUTORS = {"local": in_processes, "ray": on_ray}
 
 
 def _in_process(
-    key: str, job: Job, logs: Path, said: Said, running: set[subprocess.Popen[str]], environment: Mapping[str, str]
-) -> Outcome:
+    key: str, job: Job, logs: Path, said: Said, state: tuple[set[subprocess.Popen[str]], threading.Event],
+    environment: Mapping[str, str],
+) -> Outcome:  # fmt: skip
+    running, stopping = state
     logs.mkdir(parents=True, exist_ok=True)
     outcome: Outcome | None = None
     with (logs / f"{key}.log").open("w", encoding="utf-8") as log:
@@ -91,22 +97,27 @@ def _in_process(
             stderr=log, text=True, encoding="utf-8", start_new_session=True, env=environment,
         )  # fmt: skip
         running.add(process)
+        if stopping.is_set():
+            process.terminate()
         assert process.stdin and process.stdout  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(job) + "\n")
             process.stdin.flush()
         said(key, "starting")
         for line in process.stdout:
-            told = json.loads(line)
+            try:
+                told = json.loads(line)
+            except ValueError:  # it was ended while it wrote
+                break
             outcome = told.get("outcome", outcome)
             if "stage" in told:
                 what, done, total = told["stage"]
                 said(key, f"{what} ({done}/{total})")
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()  # which ends a worker that still runs
+        process.stdout.close()
         code = process.wait()
         running.discard(process)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdout.close()
     return outcome or failed(f"the worker ended with {_ending(code)}; see {log.name}")
 
 

@@ -10,10 +10,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from easyedit_unlearn.checkpoints import further_groups
 from easyedit_unlearn.errors import ConfigError, suggest
 from easyedit_unlearn.hparams import UnlearnHyperParams
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.tasks.splits import parse_source
+
+_OWN = ("unlearn.max_new_tokens", "unlearn.seed")
+"""Keys that a block has names of its own for."""
 
 
 class _Strict(BaseModel):
@@ -75,6 +79,7 @@ class Cell(_Strict):
     label: str
     finetune: tuple[str, ...] = ()
     sets: Sets
+    template: str
     hparams: str
     overrides: dict[str, Any]
     size: int
@@ -90,6 +95,23 @@ class Cell(_Strict):
             told += [" ".join(map(str, self.overrides[key].values()))] if key in self.overrides else []
         told += [f"seed {self.seed}"] if self.seed else []
         return ", ".join([*told, self.label])
+
+    @property
+    def told(self) -> str:
+        """The hparams file, and what is given in place of what stands there."""
+        given = [f"{key.removeprefix('unlearn.')}={value}" for key, value in self.overrides.items() if key not in _OWN]
+        return ", ".join([self.hparams, *given])
+
+    @property
+    def family(self) -> str:
+        """What rows over growing forget sets share."""
+        taught = " (taught)" * bool(self.finetune)
+        return f"{self.label}{taught}, {self.template}"
+
+    def without_seed(self) -> str:
+        """The same for cells that differ in nothing else."""
+        overrides = {key: value for key, value in self.overrides.items() if key != "unlearn.seed"}
+        return self.model_copy(update={"seed": 0, "overrides": overrides}).model_dump_json()
 
     @property
     def setting(self) -> str:
@@ -131,6 +153,9 @@ def _block(defaults: Any, block: Any, path: Path, where: str) -> Block:
     merged = {**defaults, **block}
     if isinstance(defaults.get("set"), Mapping) and isinstance(block.get("set"), Mapping):
         merged["set"] = {**defaults["set"], **block["set"]}
+    for key, own in zip(_OWN, ("max_new_tokens", "seeds"), strict=True):
+        if key in (merged.get("set") or {}):
+            raise ConfigError(f"a block says this as '{own}:'", file=path, key=f"{where}set.{key}")
     try:
         return Block.model_validate(merged)
     except ValidationError as error:
@@ -146,13 +171,14 @@ def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
         base = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=block.set)
         targets = block.targets if base.method.uses_targets else ()
         for target, merger, seed in product(_or_own(targets), _or_own(block.mergers), block.seeds):
-            overrides = {**block.set, "unlearn.max_new_tokens": block.max_new_tokens, "unlearn.seed": seed}
+            overrides = {**block.set, _OWN[0]: block.max_new_tokens, _OWN[1]: seed}
             overrides |= {"unlearn.target": target} if target else {}
             overrides |= {"unlearn.merge": merger} if merger else {}
             sets = block.sets.model_copy(update={"forget": block.sets.forget.replace("{size}", str(size))})
             yield Cell(
                 model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, sets=sets,
-                hparams=hparams, overrides=overrides, size=size, seed=seed, attacks=block.attacks, depth=block.depth,
+                template=block.sets.forget, hparams=hparams, overrides=overrides, size=size, seed=seed,
+                attacks=block.attacks, depth=block.depth,
             )  # fmt: skip
 
 
@@ -164,7 +190,8 @@ def _or_own(choices: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any] | None
 def _check(cell: Cell, plugins: Plugins) -> None:
     """What cannot work is told before anything costly runs."""
     UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
-    named = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values())
+    further_groups(cell.sets.also, plugins)
+    named = (cell.sets.forget, cell.sets.retain, cell.sets.holdout)
     for text in (*named, *cell.finetune):
         if text:
             parse_source(text, plugins.tasks)

@@ -24,7 +24,8 @@ def gradient_norms(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], stage: Stage
 ) -> list[float | None]:
     """The Euclidean norm, over all parameters, of the gradient of each answer's mean cross-entropy (arXiv 2402.17012);
-    None where the answer has no tokens. One backward pass a pair; the model stays as it is."""
+    None where the answer has no tokens or the norm is not finite. One backward pass a pair; the model stays as it is.
+    """
 
     def measure(share: Sequence[tuple[str, str]]) -> list[float | None]:
         advance, found = stage("gradients", len(share)), []
@@ -40,12 +41,12 @@ def gradient_norms(
 
 def _norm(
     model: PreTrainedModel, pair: tuple[list[int], list[int]], pad: int, parameters: Sequence[nn.Parameter]
-) -> float:
+) -> float | None:
     ids, labels, mask = (t.to(model.device) for t in pad_pairs([pair], pad))
     total, count = answer_nll(*answer_logits(model, ids, labels, mask))
     gradients = torch.autograd.grad((total / count).sum(), parameters, allow_unused=True)
-    squares = [float(g.float().pow(2).sum()) for g in gradients if g is not None]
-    return math.sqrt(sum(squares))
+    norm = math.sqrt(sum(float(g.float().pow(2).sum()) for g in gradients if g is not None))
+    return norm if math.isfinite(norm) else None
 
 
 @contextmanager

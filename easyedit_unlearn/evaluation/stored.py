@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from easyedit_unlearn.editors.adapters import Adapter
 from easyedit_unlearn.environment import versions
 from easyedit_unlearn.evaluation.processes import alone
 from easyedit_unlearn.storage import cache_dir, replace_file
@@ -44,18 +45,18 @@ class Stored:
 
     def get(self, kind: type[T], texts: Sequence[str], how: Any, make: Callable[[], T]) -> T:
         """``make()``, or what it gave before. ``texts``: all that is asked, answers included; ``how``: the settings."""
-        if not alone():
+        if not alone() or _acted_on(self._model):
             return make()
         path, adapter = folder() / f"{self._key(texts, how)}.json", TypeAdapter(kind)
         with suppress(OSError, ValueError):
             return adapter.validate_json(path.read_bytes())
         found = make()
-        with suppress(OSError):  # a full or read-only disk costs the memory, not the result
+        with suppress(OSError, ValueError):  # a full disk, or what JSON cannot hold, costs the memory, not the result
             replace_file(path, adapter.dump_json(found))
         return found
 
     def _key(self, texts: Sequence[str], how: Any) -> str:
-        self._state = self._state or _state(self._model)
+        self._state = self._state or json.dumps([_state(self._model), _spelling(self._tokenizer)])
         ids = [list(self._tokenizer(text).input_ids) for text in texts]
         return hashlib.sha256(json.dumps([self._state, texts, ids, how], default=str).encode()).hexdigest()
 
@@ -64,8 +65,22 @@ class Stored:
 def _code() -> str:
     """Of everything that asks: a developer changes it without a new version."""
     here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), here.parent / "prompting.py"]
+    files = [*sorted(here.glob("*.py")), *sorted(here.glob("*.txt"))]
+    files += [here.parent / "prompting.py", *sorted((here.parent / "editors").glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _acted_on(model: PreTrainedModel) -> bool:
+    """Whether something that is in no fingerprint changes what the model says."""
+    hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
+    return hasattr(model, "peft_config") or any(not isinstance(hook, Adapter) for hook in hooks)
+
+
+def _spelling(tokenizer: PreTrainedTokenizerBase) -> str:
+    """How it makes text of tokens, and where a reply ends."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    told = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(f"{told}{tokenizer.all_special_ids}{tokenizer.eos_token_id}".encode()).hexdigest()
 
 
 def _state(model: PreTrainedModel) -> str:

@@ -94,11 +94,16 @@ def _curves(methods: Sequence[Row]) -> dict[str, list[Row]]:
     for row in methods:
         if row.get("forget_answer_rate") is not None:
             # not by setting, which names the size
-            found.setdefault(f"{row['label']}, {row['model']}", []).append(row)
+            found.setdefault(f"{row['label']}, {_family(row)}", []).append(row)
     grown = {name: sorted(rows, key=lambda row: row["n_forget"]) for name, rows in found.items()}
     grown = {name: rows for name, rows in grown.items() if len({row["n_forget"] for row in rows}) > 1}
-    models = {row["model"] for rows in grown.values() for row in rows}
-    return {name if len(models) > 1 else rows[0]["label"]: rows for name, rows in grown.items()}
+    families = {_family(row) for rows in grown.values() for row in rows}
+    return {name if len(families) > 1 else rows[0]["label"]: rows for name, rows in grown.items()}
+
+
+def _family(row: Row) -> str:
+    """What rows over growing forget sets share."""
+    return str(row.get("family") or row["model"])
 
 
 def _point(row: Row) -> bool:
