@@ -80,7 +80,10 @@ def print_leaderboard(console: Console, results: Mapping[str, Any]) -> None:
         best = best_places(rows)
         table = Table(title=Text(str(setting or "Unlearning")), title_justify="left")
         for key, heading in BOARD.items():
-            table.add_column(heading, justify="left" if key == "label" else "right", overflow="fold")
+            first = key == "label"
+            table.add_column(
+                heading, justify="left" if first else "right", overflow="fold", min_width=16 if first else None
+            )
         for number, row in enumerate(rows):
             bold = ["bold green" if (number, places[key]) in best else "" for key in BOARD]
             texts = [fraction(row, COLUMNS[places[key]]) for key in BOARD]
