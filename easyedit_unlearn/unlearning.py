@@ -66,7 +66,7 @@ def unlearn(
             or ``"auto"``, which chooses by the number of facts and the memory that is free (``result.why``).
         retain, holdout: what a method may train on to keep, and what is only evaluated, in the same forms. By default
             bundled facts that the model knows and that share no name with what is to be forgotten, nearest in wording
-        first, in turn: what suffers first must be seen.
+            first, in turn: what suffers first must be seen.
         overrides: in place of what the hparams say, by dotted key: ``{"unlearn.target": {"builder": "self_improve"}}``.
 
     Raises:

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from easyedit_unlearn.editors.adapters import Adapter
 from easyedit_unlearn.environment import versions
 from easyedit_unlearn.evaluation.processes import alone
 from easyedit_unlearn.storage import cache_dir, replace_file
-from easyedit_unlearn.weights import fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -72,6 +70,8 @@ def _code() -> str:
 
 def _acted_on(model: PreTrainedModel) -> bool:
     """Whether something that is in no fingerprint changes what the model says."""
+    from easyedit_unlearn.editors.adapters import Adapter
+
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     return hasattr(model, "peft_config") or any(not isinstance(hook, Adapter) for hook in hooks)
 
@@ -84,6 +84,8 @@ def _spelling(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _state(model: PreTrainedModel) -> str:
+    from easyedit_unlearn.weights import fingerprint
+
     config = {key: value for key, value in model.config.to_dict().items() if "name_or_path" not in key}
     ends = str(getattr(model, "generation_config", None) and model.generation_config.eos_token_id)
     where = [str(model.dtype), model.device.type, ends, versions(), _code()]
