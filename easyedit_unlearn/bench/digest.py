@@ -17,14 +17,19 @@ from easyedit_unlearn.host.locate import find_host
 from easyedit_unlearn.hparams import UnlearnHyperParams, resolve_path
 from easyedit_unlearn.models import EMBEDDED, embedded_path, placement
 from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.storage import sha256_of
 from easyedit_unlearn.tasks.splits import load, parse_source
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 def cell_key(cell: Cell, plugins: Plugins) -> str:
-    """Of the cell itself, its hparams file, every sample of its sets, the model's files, EasyEdit, the packages'
-    versions and this package's code. Raises DataError where a set cannot be read."""
+    """Of the cell itself, its hparams file, every file that those name, every sample of its sets, the model's files,
+    the corpus, EasyEdit, the plugins, the packages' versions, this package's code, and the device.
+
+    Raises:
+        DataError: a set cannot be read.
+    """
     texts = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values(), *cell.finetune)
     hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
     own = hparams.unlearn.retain if cell.sets.retain is None else None
@@ -97,13 +102,7 @@ def _corpus() -> str:
 
 
 def _of_files(root: Path, files: list[Path]) -> str:
-    whole = hashlib.sha256()
-    for file in files:
-        whole.update(str(file.relative_to(root)).encode())
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 22):
-                whole.update(block)
-    return whole.hexdigest()
+    return _digest(repr([(str(file.relative_to(root)), sha256_of(file)) for file in files]))
 
 
 def _digest(text: str) -> str:

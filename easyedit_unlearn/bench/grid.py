@@ -83,9 +83,12 @@ class Cell(_Strict):
     hparams: str
     overrides: dict[str, Any]
     size: int
-    seed: int
     attacks: bool = False
     depth: bool = False
+
+    @property
+    def seed(self) -> int:
+        return int(self.overrides["unlearn.seed"])
 
     @property
     def name(self) -> str:
@@ -111,7 +114,7 @@ class Cell(_Strict):
     def without_seed(self) -> str:
         """The same for cells that differ in nothing else."""
         overrides = {key: value for key, value in self.overrides.items() if key != "unlearn.seed"}
-        return self.model_copy(update={"seed": 0, "overrides": overrides}).model_dump_json()
+        return self.model_copy(update={"overrides": overrides}).model_dump_json()
 
     @property
     def setting(self) -> str:
@@ -177,7 +180,7 @@ def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
             sets = block.sets.model_copy(update={"forget": block.sets.forget.replace("{size}", str(size))})
             yield Cell(
                 model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, sets=sets,
-                template=block.sets.forget, hparams=hparams, overrides=overrides, size=size, seed=seed,
+                template=block.sets.forget, hparams=hparams, overrides=overrides, size=size,
                 attacks=block.attacks, depth=block.depth,
             )  # fmt: skip
 

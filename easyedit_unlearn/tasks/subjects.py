@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 _WORD = r"[^\W\d_a-zà-ÿ][\w'’-]*"  # a capital, then anything
 _LINK = r"(?:de|da|del|di|du|la|le|van|von|der|bin|ibn|al|el|y|e)"
 _NAME = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})+")
-_CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
+CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
+"""A run of words with capitals."""
 _QUOTED = re.compile(r"(?<!\w)['\"“‘](.+?)['\"”’](?!\w)")
 _PLACED = re.compile(r"\b(?:in|at|from|of|near)\s+(?:the\s+)?$", re.IGNORECASE)
 _OPENERS = frozenset(
@@ -47,7 +48,7 @@ def named_span(question: str) -> str | None:
     quoted = [match.group(1) for match in _QUOTED.finditer(question)]
     person = bool(_PERSON.search(question))
     named = []
-    for match in _CAPITALS.finditer(question):
+    for match in CAPITALS.finditer(question):
         words = match.group(0).split()
         while words and words[0].casefold() in _OPENERS:
             words = words[1:]
