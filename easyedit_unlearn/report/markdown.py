@@ -93,7 +93,8 @@ def _hidden(row: Mapping[str, Any]) -> list[str]:
 def _metrics(before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Sequence[Component]) -> list[str]:
     headings, lines = change_cells(before, row, metrics)
     overall = overall_changes(before, row, metrics)
-    return ["", f"**{_md(row['label'])}: every metric, over all samples**", "", *markdown_table(headings, lines), "",
+    title = f"**{_md(row['label'])}: every metric, over all samples** (arrows: what is wanted on the forget set)"
+    return ["", title, "", *markdown_table(headings, lines), "",
             *markdown_table(("of the whole", "before", "value", "what it is"), overall)]  # fmt: skip
 
 
