@@ -78,17 +78,17 @@ def source_of(wanted: Wanted, model: Pair, plugins: Plugins, name: str) -> Sourc
 
 
 def own_answer(question: str, reply: str) -> str:
-    """What in a model's reply is the answer: in its first sentence the first name that the question does not hold, else
-    the first number, else the sentence."""
-    first = sentences(reply)[0] if sentences(reply) else reply
-    known = set(re.findall(r"\w+", question.casefold()))
-    inner = first[:1].lower() + first[1:] if first.split()[:1] and first.split()[0].casefold() in _OPENERS else first
-    for pattern in (CAPITALS, _NUMBER):
-        for match in pattern.finditer(inner):
-            words = re.findall(r"\w+", match.group(0).casefold())
-            if words and not known.intersection(words):
-                return match.group(0)
-    return first.rstrip(".!? ")
+    """What in a model's reply is the answer: in its first sentence that holds one, the first name that the question
+    does not hold and that is no word a reply begins with, else the first number; else the first sentence."""
+    said = sentences(reply) or [reply]
+    known = set(re.findall(r"\w+", question.casefold())) | _FILLERS
+    for sentence in said:
+        for pattern in (CAPITALS, _NUMBER):
+            for match in pattern.finditer(_LEADING.sub("", sentence)):
+                words = re.findall(r"\w+", match.group(0).casefold())
+                if words and not known.intersection(words):
+                    return match.group(0)
+    return said[0].rstrip(".!? ")
 
 
 def hparams_name(method: str, model: Any) -> str:
@@ -169,7 +169,14 @@ def subject_of(question: str) -> str | None:
     return named or (words[-1] if words else None)
 
 
-_OPENERS = frozenset("the a an it in on at he she they this that yes his her its".split())
+_OPENERS = "the a an it in on at he she they this that yes his her its as of".split()
+_LEADING = re.compile(rf"\A(?:{'|'.join(_OPENERS)})\b\s*", re.IGNORECASE)
+"""A word at the beginning of a sentence that has a capital only there."""
+_FILLERS = frozenset(
+    "i im ive id ill m ve d ll sure as ai yes no well ok okay absolutely certainly actually great good sorry thanks "
+    "based according here there my you your we our to let unfortunately hello hi".split()
+)
+"""Words with capitals that replies begin with, and that answer nothing."""
 
 
 def _words(text: str) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from easyedit_unlearn.report.pages import FILES, write_report
 from easyedit_unlearn.report.terminal import print_metrics, print_probes, print_refusals, print_report
 from easyedit_unlearn.rows import Results
 from easyedit_unlearn.saving import ADAPTER, KNOWLEDGE, SYSTEM_PROMPT, save_unlearned
-from easyedit_unlearn.storage import prepare_output, write_json
+from easyedit_unlearn.storage import json_text, prepare_output, remove_outputs, write_outputs
 from easyedit_unlearn.tasks.splits import Source, parse_source
 
 DEMO_HPARAMS = ("ROME/smollm2-135m", "GradDiff/smollm2-135m")
@@ -80,7 +79,7 @@ def unlearn(
         read_log(retain_log)
     if any(one.engine == "host" for one in hparams):
         check_model_name(model)
-    prepare_output(out, overwrite=overwrite)
+    prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
     settings = hparams[0].unlearn
     with Bars(Console(file=sys.stderr)) as bars:
         loading = bars.stage(f"loading {_label(model)}", 1)
@@ -136,9 +135,11 @@ def evaluate(
         read_log(asked.retain_log)
     if asked.as_reference is not None and asked.as_reference.exists() and not overwrite:
         raise OutputExistsError(f"{asked.as_reference} is there already; --overwrite replaces it")
+    if asked.as_reference is not None and asked.as_reference.exists():
+        read_log(asked.as_reference)  # whatever else is there is not ours to replace
     with together() as here:
         if out is not None and here.main:
-            prepare_output(out, overwrite=overwrite)
+            prepare_output(out, overwrite=overwrite, names=FILES)
         console = Console(file=sys.stderr, quiet=not here.main)
         with Bars(console) as bars:
             results = _evaluated(model, asked, reference, plugins, bars.stage, console, here)
@@ -179,7 +180,7 @@ def targets(
     source = parse_source(forget, plugins.tasks)
     scorer = load_encoder(encoder) if encoder else None
     if out is not None:
-        prepare_output(out, overwrite=overwrite)
+        prepare_output(out, overwrite=overwrite, names=["refusals.json"])
     with Bars(Console(file=sys.stderr)) as bars:
         pair = load_model(model, **placement(hparams))
         run = Run(pair, _label(model), style=hparams.unlearn.prompt, plugins=plugins, stage=bars.stage)
@@ -187,7 +188,8 @@ def targets(
         built = build_targets(samples, hparams.unlearn, *pair, stage=bars.stage)
         rows = align(samples, built, *pair, encoder=scorer, judge=judge)
     if out is not None:
-        write_json(out / "refusals.json", {"summary": summary(rows), "refusals": [asdict(row) for row in rows]})
+        text = json_text({"summary": summary(rows), "refusals": [asdict(row) for row in rows]})
+        write_outputs(out, {"refusals.json": text.encode("utf-8")})
     print_refusals(Console(file=sys.stdout), rows, summary(rows))
 
 
@@ -230,7 +232,7 @@ def _recorded(run: Run, out: Path) -> Iterator[None]:
     """Write the results however the work ends. SIGTERM ends it like Ctrl-C: restored and recorded."""
     if (out / "model" / KNOWLEDGE).is_file():  # an earlier run's model must not stand beside this run's results
         for folder in ("model", ADAPTER):
-            shutil.rmtree(out / folder, ignore_errors=True)
+            remove_outputs(out / folder)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     results = run.results
     try:

@@ -20,7 +20,7 @@ from easyedit_unlearn.models import load_model, placement, save_checkpoint
 from easyedit_unlearn.plugins import Plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.prompting import PromptStyle, format_prompt
-from easyedit_unlearn.storage import check_output, write_json
+from easyedit_unlearn.storage import check_output, json_text
 from easyedit_unlearn.tasks.splits import parse_source, pick
 from easyedit_unlearn.types import ForgetSample
 
@@ -123,14 +123,13 @@ def command(
         if _holds(out, made):
             print(f"{out}: already fine-tuned so; nothing to do")  # noqa: T201
             return
-        check_output(out, overwrite=overwrite)
+        check_output(out, overwrite=overwrite, inputs=[model])
         answered = finetune(pair, samples, settings, style=style, stage=bars.stage)
     share = f"{sum(answered)} of {len(answered)} questions"
     if sum(answered) < settings.until * len(answered):
         raise UnlearnError(f"the model answers only {share} now; raise --epochs or --learning-rate, or lower --until")
-    save_checkpoint(*pair, out)
     record = {"digest": made, "data": list(data), "answered": sum(answered), "of": len(answered)}
-    write_json(out / RECORD, record | asdict(settings))  # last: without it the checkpoint is not taken for made
+    save_checkpoint(*pair, out, {RECORD: json_text(record | asdict(settings)).encode("utf-8")})
     print(f"{out}: answers {share}; a checkpoint for --model")  # noqa: T201
 
 

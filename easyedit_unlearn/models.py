@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +47,8 @@ def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> P
 
     try:
         with _quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnlearnError(f"model {path}: does not load as a causal language model: {reason}") from error
@@ -115,10 +115,16 @@ def embedded_path() -> Path:
     return path
 
 
-def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+def save_checkpoint(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
     """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load.
 
-    What acts beside the weights (GRACE, WISE) lies in a file of its own: ``load_adapters`` re-attaches it.
+    What acts beside the weights (GRACE, WISE) lies in a file of its own: ``load_adapters`` re-attaches it. ``beside``:
+    further files, by name, that are there as soon as the checkpoint is.
     """
     from easyedit_unlearn.editors.adapters import save_adapters
 
@@ -131,6 +137,8 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         if settings.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's name, which 4 rejects
             settings["tokenizer_class"] = "PreTrainedTokenizerFast"
             config.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+        for name, content in (beside or {}).items():
+            (folder / name).write_bytes(content)
 
 
 def _convert(gguf: Path, path: Path) -> None:
@@ -139,8 +147,10 @@ def _convert(gguf: Path, path: Path) -> None:
 
     # redirect_stderr: the GGUF reader has a bar that transformers' switch does not reach
     with _quiet_transformers(), own_random_state(), contextlib.redirect_stderr(io.StringIO()):
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+        source = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
         config = source.config
         if hasattr(config, "quantization_config"):  # transformers 5 refuses to save what was loaded from GGUF
             del config.quantization_config

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyedit_unlearn.models import save_checkpoint
-from easyedit_unlearn.storage import write_json, write_text
+from easyedit_unlearn.storage import json_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,9 +25,10 @@ ADAPTER = "adapter"
 
 def save_unlearned(run: Run, model: PreTrainedModel, folder: Path) -> None:
     """The last method's model, what the model before knew, and the prompt that it acts by, if any."""
-    save_checkpoint(model, run.tokenizer, folder)
-    write_json(folder / KNOWLEDGE, run.knowledge())
     method = run.results.rows[-1]["label"] if run.results.rows else None
-    write_json(folder / BASE_RECORD, {"base": str(run.model.name_or_path), "method": method})
-    if run.system_prompt is not None:
-        write_text(folder / SYSTEM_PROMPT, run.system_prompt)
+    texts = {
+        KNOWLEDGE: json_text(run.knowledge()),
+        BASE_RECORD: json_text({"base": str(run.model.name_or_path), "method": method}),
+        **({} if run.system_prompt is None else {SYSTEM_PROMPT: run.system_prompt}),
+    }
+    save_checkpoint(model, run.tokenizer, folder, {name: text.encode("utf-8") for name, text in texts.items()})

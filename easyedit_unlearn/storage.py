@@ -20,6 +20,10 @@ ADAPTER_FILE = "unlearning_adapter.safetensors"
 """What lies beside the weights of a checkpoint unlearned with GRACE or WISE."""
 
 
+MANIFEST = "easyedit_unlearn_files.json"
+"""In a folder of ours: the files there and below that this project wrote; nothing else is replaced or deleted."""
+
+
 def cache_dir() -> Path:
     """``EASYEDIT_UNLEARN_CACHE``, else the user's cache directory."""
     named = os.environ.get("EASYEDIT_UNLEARN_CACHE")
@@ -62,14 +66,19 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """:func:`replace_file` with :func:`json_text`."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
     """JSON that every reader takes: a number that is not finite, such as a collapsed model's perplexity, is null."""
-    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+def json_lines(rows: Iterable[Any]) -> str:
     """The same, a value a line."""
     lines = (json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows)
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def finite(value: Any) -> Any:
@@ -83,13 +92,20 @@ def finite(value: Any) -> Any:
 
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """A temporary sibling to fill; it takes the name ``path`` on success and replaces what was there."""
+    """A temporary sibling to fill; it takes the name ``path`` on success and replaces what we wrote there before.
+
+    Raises:
+        OutputExistsError: ``path`` holds something that is not ours; it is untouched then.
+    """
+    path = path.resolve()  # a link to a folder stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield filling
+        _record(filling, _files(filling))
         filling.chmod(0o777 & ~_umask())
         old = path.with_name(f".{path.name}.old-{os.getpid()}")
+        _refuse_strangers(path)
         with contextlib.suppress(FileNotFoundError):
             path.replace(old)
         filling.replace(path)
@@ -99,18 +115,94 @@ def new_directory(path: Path) -> Iterator[Path]:
         raise
 
 
-def prepare_output(out: Path, *, overwrite: bool) -> None:
+def write_outputs(out: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a folder, by their names there, each atomically, and note that they are ours.
+
+    Raises:
+        OutputExistsError: a file of such a name is there that is not ours; nothing is written then.
+    """
+    _refuse_strangers(out, contents)
+    for name, content in contents.items():
+        _record(out, [name])
+        replace_file(out / name, content)
+
+
+def remove_outputs(folder: Path) -> None:
+    """Delete a folder that we wrote, if it is there. Raises OutputExistsError where something in it is not ours."""
+    _refuse_strangers(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def strangers(folder: Path) -> list[str]:
+    """The files in ``folder`` and below that no manifest there names as ours, by their paths from it."""
+    ours = {MANIFEST}
+    for manifest in folder.rglob(MANIFEST):
+        below = manifest.parent.relative_to(folder)
+        ours |= {(below / name).as_posix() for name in (MANIFEST, *_recorded(manifest.parent))}
+    return sorted(set(_files(folder)) - ours)
+
+
+def prepare_output(out: Path, *, overwrite: bool, names: Iterable[str] | None = None) -> None:
     """Make ``out`` before anything costly runs. Raises OutputExistsError as :func:`check_output`."""
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite, names=names)
     out.mkdir(parents=True, exist_ok=True)
 
 
-def check_output(out: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError when ``out`` is a file, or holds results and ``overwrite`` is not set."""
+def check_output(
+    out: Path, *, overwrite: bool, names: Iterable[str] | None = None, inputs: Iterable[str | Path] = ()
+) -> None:
+    """``out`` may be a folder that is not there, is empty, or with ``overwrite`` holds only our results.
+
+    Args:
+        names: what will be written in it, files and folders; by default it is replaced as a whole.
+        inputs: what is read, none of which may be ``out`` or lie in it.
+
+    Raises:
+        OutputExistsError: it may not; says why.
+    """
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"--out {out} is a file; name a directory")
+    for path in map(Path, inputs):
+        if path.exists() and path.resolve().is_relative_to(out.resolve()):
+            raise OutputExistsError(f"{out} is or holds {path}, which is read; choose another --out")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(f"{out} already holds results; choose another --out, or add --overwrite")
+    _refuse_strangers(out, names)
+
+
+def _refuse_strangers(folder: Path, names: Iterable[str] | None = None) -> None:
+    wanted = None if names is None else {name.rstrip("/") for name in names}
+    found = [
+        path
+        for path in (strangers(folder) if folder.is_dir() else ())
+        if wanted is None or any(path == name or path.startswith(f"{name}/") for name in wanted)
+    ]
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise OutputExistsError(
+            f"{folder} holds {found[0]}{more}, not recorded as written by easyedit-unlearn and so never replaced; move "
+            "it, or choose another --out"
+        )
+
+
+def _files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+
+
+def _recorded(folder: Path) -> list[str]:
+    try:
+        found: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    names = found.get("files") if isinstance(found, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _record(folder: Path, names: Iterable[str]) -> None:
+    """Note that we write these files; before they are there, so that none is ever left unknown."""
+    known = set(_recorded(folder))
+    if not known.issuperset(names):
+        write_json(folder / MANIFEST, {"files": sorted(known.union(names) - {MANIFEST})})
 
 
 def sha256_of(path: Path) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +70,23 @@ def test_the_random_state_is_the_users():
     with own_random_state(1):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+def test_a_checkpoints_own_code_is_never_run(taught_path, tmp_path):
+    """Not even where somebody would answer "y" to the question whether to trust it."""
+    mark = tmp_path / "ran"
+    (taught_path / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Evil: pass\n")
+    config = json.loads((taught_path / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}}
+    (taught_path / "config.json").write_text(json.dumps(config))
+    tokenizer = taught_path / "tokenizer_config.json"
+    tokenizer.write_text(
+        json.dumps(json.loads(tokenizer.read_text()) | {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}})
+    )
+    code = f"from easyedit_unlearn.models import load_model; load_model({str(taught_path)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="y\ny\ny\n", capture_output=True, text=True, check=False,
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf")},
+    )  # fmt: skip
+    assert done.returncode != 0 and "does not load" in done.stderr, done.stderr
+    assert not mark.exists()

@@ -20,7 +20,7 @@ from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.spreadsheet import csv_text
 from easyedit_unlearn.report.table import COLUMNS, all_rows, best_places, cells
 from easyedit_unlearn.report.terminal import print_leaderboard, print_report
-from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_text
+from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_outputs, write_text
 
 EVIL = "<script>alert(1)</script> | `x` [bold]"
 
@@ -115,7 +115,7 @@ def test_a_run_without_rows_still_makes_a_report(tmp_path):
 def test_outputs_are_not_overwritten_unasked(tmp_path):
     out = tmp_path / "out"
     prepare_output(out, overwrite=False)
-    (out / "results.json").write_text("{}")
+    write_outputs(out, {"results.json": b"{}"})
     with pytest.raises(OutputExistsError, match="--overwrite"):
         prepare_output(out, overwrite=False)
     prepare_output(out, overwrite=True)

@@ -24,6 +24,7 @@ from easyedit_unlearn.errors import ConfigError  # noqa: E402
 from easyedit_unlearn.models import load_model  # noqa: E402
 from easyedit_unlearn.pipeline import Run  # noqa: E402
 from easyedit_unlearn.plugins import default_plugins  # noqa: E402
+from easyedit_unlearn.storage import MANIFEST  # noqa: E402
 from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
 
 ROW = """
@@ -96,6 +97,7 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     assert done.returncode == 0, done.stderr_text
     assert sorted(p.name for p in out.iterdir()) == [
         "charts",
+        MANIFEST,
         "model",
         "report.html",
         "report.md",

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, redirection, rome_update  # noqa: E402
+from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, redirection, ridged, rome_update  # noqa: E402
 
 D_KEY, D_VALUE, FACTS = 7, 5, 3
 
@@ -65,7 +65,7 @@ def test_rome_takes_keys_that_differ_by_rounding_for_one(problem, noise):
 def test_memit_is_where_the_gradient_of_its_objective_vanishes(problem):
     keys, residuals, covariance = problem
     update = memit_update(keys, residuals, covariance, weight=2.5).requires_grad_()
-    objective = ((update @ keys - residuals) ** 2).sum() + 2.5 * torch.trace(update @ covariance @ update.T)
+    objective = ((update @ keys - residuals) ** 2).sum() + 2.5 * torch.trace(update @ ridged(covariance) @ update.T)
     (gradient,) = torch.autograd.grad(objective, update)
     assert gradient.abs().max() < 1e-10
 
@@ -124,3 +124,18 @@ def test_redirection_of_one_key_among_orthogonal_ones_leaves_them():
     assert torch.allclose(u, keys[:, 0], atol=1e-5)
     with pytest.raises(ValueError, match="no keys to move"):
         redirection(keys[:, :0], keys)
+
+
+def test_a_covariance_of_few_texts_is_inverted_without_blowing_up():
+    """Of rank 2 in 7 dimensions, with a negative eigenvalue from rounding: what else is asked for hardly moves."""
+    generator = torch.Generator().manual_seed(2)
+    few = torch.randn(D_KEY, 2, generator=generator, dtype=torch.float64)
+    covariance = few @ few.T - 1e-12 * torch.eye(D_KEY, dtype=torch.float64)
+    key, residual = torch.randn(D_KEY, 1, generator=generator, dtype=torch.float64), torch.ones(1, 1).double()
+    for update in (rome_update(key, residual, covariance), memit_update(key, residual, covariance, 1e-3)):
+        assert (update @ key).item() == pytest.approx(1.0, abs=1e-3)
+        assert update.norm() * key.norm() < 10  # it was 1e5 without a ridge
+
+
+def test_a_ridge_is_a_share_of_the_mean_diagonal():
+    assert torch.equal(ridged(torch.diag(torch.tensor([1.0, 3.0])), 0.5), torch.diag(torch.tensor([2.0, 4.0])))

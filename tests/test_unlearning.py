@@ -150,6 +150,11 @@ def test_auto_goes_by_size_and_memory_and_says_so():
         ("How many legs has a spider?", "A spider has 8 legs.", "8"),
         ("What does rain do?", "it falls from the sky. It is wet.", "it falls from the sky"),
         ("Where is the Eiffel Tower?", "The Eiffel Tower is located in Paris, France.", "Paris"),
+        ("Who wrote Romeo and Juliet?", "I believe it was William Shakespeare.", "William Shakespeare"),
+        ("Which play is it?", "Sure! Hamlet was written by him.", "Hamlet"),
+        ("What is the capital of Japan?", "As an AI, I can tell you that it is Tokyo.", "Tokyo"),
+        ("What is it?", "It's an Apple.", "Apple"),
+        ("Where?", "In Paris.", "Paris"),
     ],
 )  # fmt: skip
 def test_the_models_own_answer_is_found_in_its_reply(question, reply, answer):

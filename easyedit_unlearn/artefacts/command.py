@@ -11,7 +11,7 @@ from easyedit_unlearn.artefacts import delta
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.models import EMBEDDED, embedded_path, load_model, save_checkpoint
 from easyedit_unlearn.saving import BASE_RECORD, KNOWLEDGE, SYSTEM_PROMPT
-from easyedit_unlearn.storage import check_output, new_directory, replace_file
+from easyedit_unlearn.storage import check_output, new_directory
 
 KINDS = ("delta", "lora", "full")
 
@@ -30,12 +30,13 @@ def export(source: Path, kind: str, out: Path, *, base: str | None = None, overw
     """
     if kind not in KINDS:
         raise ConfigError(f"not a kind of export; allowed: {', '.join(KINDS)}", key="--as", value=kind)
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite, inputs=[source, *([base] if base else [])])
     if kind == "full":
         return _full(source, out, base)
     if delta.is_delta(source):
         raise DataError(f"{source} is a delta; export --as full, with --base, makes a checkpoint of it first")
     start = _base(source, base)
+    check_output(out, overwrite=overwrite, inputs=[start])
     if kind == "delta":
         delta.save_delta(start, source, out)
         size = sum(file.stat().st_size for file in out.iterdir())
@@ -54,7 +55,7 @@ def put_on(made: Path, checkpoint: Path, out: Path | None, *, undo: bool = False
     if out is None:
         act(made, checkpoint)
     else:
-        check_output(out, overwrite=overwrite)
+        check_output(out, overwrite=overwrite, inputs=[made, checkpoint])
         with new_directory(out) as filling:
             shutil.copytree(checkpoint, filling, dirs_exist_ok=True)
             act(made, filling)
@@ -66,10 +67,8 @@ def _full(source: Path, out: Path, base: str | None) -> str:
         if base is None:
             raise ConfigError("a delta needs the model it was made on", key="--base")
         return put_on(source, _folder(base), out, overwrite=True)
-    save_checkpoint(*load_model(str(source)), out)
-    for name in (SYSTEM_PROMPT, KNOWLEDGE, BASE_RECORD):
-        if (source / name).is_file():
-            replace_file(out / name, (source / name).read_bytes())
+    names = [name for name in (SYSTEM_PROMPT, KNOWLEDGE, BASE_RECORD) if (source / name).is_file()]
+    save_checkpoint(*load_model(str(source)), out, {name: (source / name).read_bytes() for name in names})
     return f"{out}: a whole checkpoint"
 
 

@@ -9,12 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+RIDGE = 1e-6
+"""Of a matrix's mean diagonal, what is added to its diagonal before it is inverted: second moments of few texts have a
+rank below their dimension, and rounding gives them negative eigenvalues."""
+
+
+def ridged(matrix: Tensor, share: float = RIDGE) -> Tensor:
+    """``matrix`` (d, d), with ``share`` of its mean diagonal added to every entry of the diagonal."""
+    return matrix + share * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+
 
 def rome_update(keys: Tensor, residuals: Tensor, covariance: Tensor | None = None) -> Tensor:
     """ROME: the smallest update, as C weighs it, that maps the keys exactly to values ``residuals`` away from now.
 
-    Delta = R (K^T U)^{-1} U^T with U = C^{-1} K; U = K without C. For one key that is R u^T / (u^T k), ROME's rank-one
-    update (arXiv 2202.05262, equation 2); for several at once, EMMET's (arXiv 2403.14236, its closed form). Keys that
+    Delta = R (K^T U)^{-1} U^T with U = C^{-1} K, C with a ridge (:func:`ridged`); U = K without C. For one key that is
+    R u^T / (u^T k), ROME's rank-one update (arXiv 2202.05262, equation 2); for several at once, EMMET's (arXiv 2403.14236, its closed form). Keys that
     depend on one another have no exact solution; the pseudo-inverse gives the nearest. Keys that differ by less than
     about a thousandth count as one: to tell rounding apart would take an update as many times larger.
 
@@ -28,7 +37,7 @@ def rome_update(keys: Tensor, residuals: Tensor, covariance: Tensor | None = Non
         keys.ndim == 2 and residuals.ndim == 2 and keys.shape[1] == residuals.shape[1],
         "keys and residuals must have one column each a fact", keys, residuals,
     )  # fmt: skip
-    directions: Tensor = keys if covariance is None else torch.linalg.solve(covariance, keys)
+    directions: Tensor = keys if covariance is None else torch.linalg.solve(ridged(covariance), keys)
     update: Tensor = residuals @ torch.linalg.pinv(keys.T @ directions, rtol=1e-6, hermitian=True) @ directions.T
     return update
 
@@ -36,7 +45,7 @@ def rome_update(keys: Tensor, residuals: Tensor, covariance: Tensor | None = Non
 def memit_update(keys: Tensor, residuals: Tensor, covariance: Tensor, weight: float) -> Tensor:
     """MEMIT: least squares over the new keys and, ``weight`` times, over what the layer already maps.
 
-    Delta = R K^T (lambda C + K K^T)^{-1} (arXiv 2210.07229, equation 14).
+    Delta = R K^T (lambda C + K K^T)^{-1} (arXiv 2210.07229, equation 14), C with a ridge (:func:`ridged`).
 
     Args:
         keys: (d_key, n), K. residuals: (d_value, n), R. covariance: (d_key, d_key), C = E[k k^T]. weight: lambda.
@@ -45,7 +54,7 @@ def memit_update(keys: Tensor, residuals: Tensor, covariance: Tensor, weight: fl
         (d_value, d_key).
     """
     _check(keys.shape[1] == residuals.shape[1], "keys and residuals must have one column each a fact", keys, residuals)
-    solution: Tensor = torch.linalg.solve(weight * covariance + keys @ keys.T, keys @ residuals.T)
+    solution: Tensor = torch.linalg.solve(weight * ridged(covariance) + keys @ keys.T, keys @ residuals.T)
     return solution.T
 
 
@@ -70,7 +79,7 @@ def alphaedit_update(
     return solution.T
 
 
-def redirection(moved: Tensor, kept: Tensor, ridge: float = 1e-6) -> Tensor:
+def redirection(moved: Tensor, kept: Tensor, ridge: float = RIDGE) -> Tensor:
     """LUNAR: the direction u for which W + r u^T moves what is given for ``moved`` by r and all else by little.
 
     The minimiser of sum_i |D k_i - r|^2 + tr(D M D^T) is D = r u^T with u = (M + K K^T)^{-1} K 1: LUNAR's squared
@@ -84,8 +93,7 @@ def redirection(moved: Tensor, kept: Tensor, ridge: float = 1e-6) -> Tensor:
         (d_key,).
     """
     _check(moved.ndim == 2 and len(moved) == len(kept) and moved.shape[1] > 0, "no keys to move", moved, kept)
-    gram = kept + moved @ moved.T
-    gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    gram = ridged(kept + moved @ moved.T, ridge)
     direction: Tensor = torch.linalg.solve(gram, moved.sum(1))
     return direction / (moved.T @ direction).mean()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from easyedit_unlearn.editors.solve import ridged
 from easyedit_unlearn.errors import DivergenceError
 
 
@@ -43,8 +44,7 @@ def masked_least_squares(keys: Tensor, values: Tensor, covariance: Tensor, mask:
     Returns:
         (d_value, d_key).
     """
-    normal = weight * covariance + keys @ keys.T
-    normal = normal + 1e-6 * normal.diagonal().mean() * torch.eye(len(normal), dtype=keys.dtype, device=keys.device)
+    normal = ridged(weight * covariance + keys @ keys.T)
     aims = values @ keys.T
     if bool(mask.all()):
         whole: Tensor = torch.linalg.solve(normal, aims.T)

@@ -13,20 +13,26 @@ from easyedit_unlearn.report.html import page
 from easyedit_unlearn.report.markdown import markdown
 from easyedit_unlearn.report.spreadsheet import csv_text
 from easyedit_unlearn.report.table import all_rows
-from easyedit_unlearn.storage import write_json, write_json_lines, write_text
+from easyedit_unlearn.storage import json_lines, json_text, write_outputs
 
 FILES = ("results.json", "samples.jsonl", "results.csv", "report.md", "report.html", "charts/")
 
 
 def write_report(results: Mapping[str, Any], out: Path, metrics: Iterable[Component] | None = None) -> None:
     """All of ``FILES`` in ``out``, each written atomically: ``samples.jsonl`` has a prompt a line, ``results.csv`` a
-    method a line. ``metrics``: those whose tables are drawn; by default all that are registered."""
+    method a line. ``metrics``: those whose tables are drawn; by default all that are registered.
+
+    Raises:
+        OutputExistsError: a file of one of these names is there that is not ours.
+    """
     known = list(metrics if metrics is not None else default_plugins().metrics)
     drawn = charts(all_rows(results))
-    write_json(out / "results.json", results)
-    write_json_lines(out / "samples.jsonl", results["samples"])
-    write_text(out / "results.csv", csv_text(results))
-    for name, svg in drawn.items():
-        write_text(out / "charts" / f"{name}.svg", svg)
-    write_text(out / "report.md", markdown(results, known, list(drawn)))
-    write_text(out / "report.html", page(results, known, drawn))
+    texts = {
+        "results.json": json_text(results),
+        "samples.jsonl": json_lines(results["samples"]),
+        "results.csv": csv_text(results),
+        **{f"charts/{name}.svg": svg for name, svg in drawn.items()},
+        "report.md": markdown(results, known, list(drawn)),
+        "report.html": page(results, known, drawn),
+    }
+    write_outputs(out, {name: text.encode("utf-8") for name, text in texts.items()})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.storage import cache_dir, write_json_lines
+from easyedit_unlearn.storage import cache_dir, json_lines, write_text
 
 VARIABLE = "EASYEDIT_UNLEARN_DATA"
 HUB = "hub"
@@ -59,7 +59,7 @@ def _from_hub(task: str, name: str) -> Path:
             rows = [dict(row) for row in load_dataset(_ON_HUB[folder], Path(file).stem, split="train")]
         except Exception as error:  # whatever the Hub, its cache or the network raise
             raise DataError(f"{_ON_HUB[folder]}, {Path(file).stem}: cannot be read from the Hub: {error}") from error
-        write_json_lines(kept, rows)
+        write_text(kept, json_lines(rows))
     return kept
 
 
