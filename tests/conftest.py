@@ -98,14 +98,14 @@ def tiny_llama(vocab_size=261, layers=2, hidden=48, **changes):
         return LlamaForCausalLM(config).eval()
 
 
-def tiny_gpt2(vocab_size=261):
+def tiny_gpt2(vocab_size=261, positions=512):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
-            vocab_size=vocab_size, n_embd=48, n_layer=2, n_head=4, n_positions=512, eos_token_id=1, bos_token_id=1
+            vocab_size=vocab_size, n_embd=48, n_layer=2, n_head=4, n_positions=positions, eos_token_id=1, bos_token_id=1
         )
         return GPT2LMHeadModel(config).eval()
 

@@ -23,9 +23,10 @@ def rome_update(keys: Tensor, residuals: Tensor, covariance: Tensor | None = Non
     """ROME: the smallest update, as C weighs it, that maps the keys exactly to values ``residuals`` away from now.
 
     Delta = R (K^T U)^{-1} U^T with U = C^{-1} K, C with a ridge (:func:`ridged`); U = K without C. For one key that is
-    R u^T / (u^T k), ROME's rank-one update (arXiv 2202.05262, equation 2); for several at once, EMMET's (arXiv 2403.14236, its closed form). Keys that
-    depend on one another have no exact solution; the pseudo-inverse gives the nearest. Keys that differ by less than
-    about a thousandth count as one: to tell rounding apart would take an update as many times larger.
+    R u^T / (u^T k), ROME's rank-one update (arXiv 2202.05262, equation 2); for several at once, EMMET's (arXiv
+    2403.14236, its closed form). Keys that depend on one another have no exact solution; the pseudo-inverse gives the
+    nearest. Keys that differ by less than about a thousandth count as one: to tell rounding apart would take an update
+    as many times larger.
 
     Args:
         keys: (d_key, n), K. residuals: (d_value, n), R = V* - W K. covariance: (d_key, d_key), C = E[k k^T].
