@@ -17,7 +17,7 @@ import torch
 
 from easyedit_unlearn.editors.corpus import DEFAULT, Corpus
 from easyedit_unlearn.editors.statistics import key_moments
-from easyedit_unlearn.models import load_model
+from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.tasks.data import data_file
 
 LAYERS, TEXTS, NAME = range(5, 10), 400, "model.layers.{}.mlp.down_proj"

@@ -44,7 +44,7 @@ class _Holding:
 
         from easyedit_unlearn.baselines.answers import Answers
         from easyedit_unlearn.baselines.losses import npo
-        from easyedit_unlearn.evaluation.inference import answer_logits
+        from easyedit_unlearn.model.inference import answer_logits
 
         def answers(which: Any) -> list[Answers]:
             logits, labels = answer_logits(which, batch["input_ids"], batch["labels"], batch["attention_mask"])
@@ -60,13 +60,13 @@ def one(version: str, setting: str) -> dict[str, float]:
     """Train once, here."""
     import torch
 
-    from easyedit_unlearn.baselines.data import UnlearnDataset, encode
+    from easyedit_unlearn.baselines.dataset import UnlearnDataset
     from easyedit_unlearn.baselines.trainer import train
     from easyedit_unlearn.components import no_progress
-    from easyedit_unlearn.evaluation.inference import pad_id
-    from easyedit_unlearn.measure import Measured
-    from easyedit_unlearn.models import load_model
-    from easyedit_unlearn.prompting import format_prompt
+    from easyedit_unlearn.experiment.measure import Measured
+    from easyedit_unlearn.model.inference import pad_id
+    from easyedit_unlearn.model.load import load_model
+    from easyedit_unlearn.model.prompting import encode, format_prompt
     from easyedit_unlearn.tasks.facts import Facts
 
     torch.manual_seed(0)
@@ -80,7 +80,7 @@ def one(version: str, setting: str) -> dict[str, float]:
     requests = [{"prompt": q, "ground_truth": a, "target_new": "No."} for q, a in pairs[:FACTS]]
     with Measured() as cost:
         if version == "asked beforehand":
-            hparams.method.apply(model, tokenizer, requests, hparams, retain=pairs[FACTS:], stage=no_progress)
+            hparams.method.apply(model, tokenizer, requests, hparams, retain=pairs[FACTS:], progress=no_progress)
         else:
             data = UnlearnDataset(
                 ("forget", "retain"),
@@ -89,7 +89,7 @@ def one(version: str, setting: str) -> dict[str, float]:
             )
             loss = _Holding(model, hparams)
             with hparams.method._moving(model, hparams) as names:
-                train(model, data, loss, hparams, pad_id=pad_id(tokenizer), stage=no_progress, names=names)
+                train(model, data, loss, hparams, pad_id=pad_id(tokenizer), progress=no_progress, names=names)
     peak = cost.peak_memory_mb
     return {"seconds": cost.seconds, "peak_mb": peak, "above_empty_mb": peak - empty.peak_memory_mb}
 

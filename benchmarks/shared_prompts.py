@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from easyedit_unlearn.evaluation import forced
 from easyedit_unlearn.evaluation.questions import published_answers
-from easyedit_unlearn.models import load_model
-from easyedit_unlearn.plugins import default_plugins
-from easyedit_unlearn.prompting import format_prompt
+from easyedit_unlearn.model import forced
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.tasks.splits import load, parse_source
 
 

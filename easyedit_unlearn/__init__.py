@@ -12,37 +12,55 @@ from typing import TYPE_CHECKING, Any
 from easyedit_unlearn.host import importing as _importing
 
 if TYPE_CHECKING:
-    from easyedit_unlearn.api import unlearning_requests
-    from easyedit_unlearn.checkpoints import Asked, evaluate
-    from easyedit_unlearn.components import Method, Metric, Options, QueryMerger, SetMetric, TargetBuilder, Task
-    from easyedit_unlearn.editors.adapters import detach, load_adapters, require_mergeable, save_adapters
-    from easyedit_unlearn.hookspecs import hookimpl
-    from easyedit_unlearn.hparams import UnlearnHyperParams
-    from easyedit_unlearn.models import embedded_model
-    from easyedit_unlearn.result import UnlearnResult
-    from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Target
-    from easyedit_unlearn.unlearning import unlearn
+    from easyedit_unlearn.components import (
+        Job,
+        Lazy,
+        Method,
+        Metric,
+        Options,
+        QueryMerger,
+        SetMetric,
+        TargetBuilder,
+        Task,
+    )
+    from easyedit_unlearn.config.hparams import UnlearnHyperParams
+    from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.experiment.evaluate import evaluate
+    from easyedit_unlearn.experiment.requests import unlearning_requests
+    from easyedit_unlearn.experiment.result import UnlearnResult
+    from easyedit_unlearn.experiment.unlearn import unlearn
+    from easyedit_unlearn.model.load import embedded_model
+    from easyedit_unlearn.model.memories import detach
+    from easyedit_unlearn.model.memory_files import load_adapters, require_mergeable, save_adapters
+    from easyedit_unlearn.plugins.hookspecs import hookimpl
+    from easyedit_unlearn.types import Column, EditRequest, ForgetSample, Observation, Target
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ["unlearning_requests"],
-    "checkpoints": ["Asked", "evaluate"],
-    "components": ["Method", "Metric", "Options", "QueryMerger", "SetMetric", "TargetBuilder", "Task"],
-    "editors.adapters": ["detach", "load_adapters", "require_mergeable", "save_adapters"],
-    "hookspecs": ["hookimpl"],
-    "hparams": ["UnlearnHyperParams"],
-    "models": ["embedded_model"],
-    "result": ["UnlearnResult"],
-    "types": ["EditRequest", "ForgetSample", "Observation", "Target"],
-    "unlearning": ["unlearn"],
+    "components": "Job Lazy Method Metric Options QueryMerger SetMetric TargetBuilder Task",
+    "config.hparams": "UnlearnHyperParams",
+    "experiment.config": "EvalConfig",
+    "experiment.evaluate": "evaluate",
+    "experiment.requests": "unlearning_requests",
+    "experiment.result": "UnlearnResult",
+    "experiment.unlearn": "unlearn",
+    "model.load": "embedded_model",
+    "model.memories": "detach",
+    "model.memory_files": "load_adapters require_mergeable save_adapters",
+    "plugins.hookspecs": "hookimpl",
+    "types": "Column EditRequest ForgetSample Observation Target",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
+_HOME_OF["Asked"] = ("experiment.config", "EvalConfig")  # its name in 0.1.0
 
 __all__ = [
-    "Asked",
+    "Column",
     "EditRequest",
+    "EvalConfig",
     "ForgetSample",
+    "Job",
+    "Lazy",
     "Method",
     "Metric",
     "Observation",
@@ -69,7 +87,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
-        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        home, inside = _HOME_OF[name]
+        return getattr(import_module(f"{__name__}.{home}"), inside)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from easyedit_unlearn.prompting import PromptStyle
-from easyedit_unlearn.types import EditRequest, ForgetSample, Observation, Scores, Target
+from easyedit_unlearn.types import (
+    Column,
+    Direction,
+    EditRequest,
+    ForgetSample,
+    Format,
+    Observation,
+    PromptStyle,
+    Scores,
+    Target,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
 Engine = Literal["host", "native"]
-Stage = Callable[[str, int], Callable[[int], None]]
+
+
+Progress = Callable[[str, int], Callable[[int], None]]
 """Opens a progress bar: (what is running, number of items) -> advance."""
 
 
@@ -41,14 +52,19 @@ class BuildContext:
 
     Attributes:
         seed: of every draw. model, tokenizer: the model as it is before unlearning; None where a builder that
-            does not need them is called on its own. style: how questions are put to it. stage: opens progress bars.
+            does not need them is called on its own. style: how questions are put to it. progress: opens bars.
     """
 
     seed: int = 0
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     style: PromptStyle = "auto"
-    stage: Stage = no_progress
+    progress: Progress = no_progress
+
+    @property
+    def stage(self) -> Progress:
+        """``progress``, as target builders written for 0.1.0 call it."""
+        return self.progress
 
 
 class Component(ABC):
@@ -61,8 +77,28 @@ class Component(ABC):
     """
 
     name: str
-    summary: str
+    summary: str = ""
     Options: ClassVar[type[BaseModel]] = Options
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A component that is known by name and imported when it is first used; a hook may return these too.
+
+    Attributes:
+        target: ``module:name`` of its class, or of what makes it. argument: what that is called with, if anything.
+    """
+
+    name: str
+    summary: str
+    target: str
+    argument: str | None = None
+
+    def load(self) -> Any:
+        module, _, name = self.target.partition(":")
+        component = getattr(import_module(module), name)(*([] if self.argument is None else [self.argument]))
+        component.name, component.summary = self.name, component.summary or self.summary
+        return component
 
 
 class Task(Component):
@@ -123,10 +159,15 @@ class QueryMerger(Component):
 
 
 class Metric(Component):
-    """A score of one observation; its mean over a group becomes the column ``{group}_{name}``.
+    """A score of one observation; its mean over a group is the number ``{group}_{name}`` of a row.
 
-    ``direction`` says what is wanted on the forget set: "down", "up" or "none". A metric that is undefined for an
-    observation returns None, never 0.
+    A metric that is undefined for an observation returns None, never 0.
+
+    Attributes:
+        direction: what is wanted on the forget set: "down", "up" or "none".
+        proportion: 0 or 1 per sample: a Wilson interval is given for the mean.
+        format: how a mean is written in the table; by default a share of prompts where it is a proportion.
+        groups: the groups for which the table has a column.
 
     Example::
 
@@ -137,11 +178,24 @@ class Metric(Component):
                 return float(len(observation.text.split()))
     """
 
-    direction: Literal["up", "down", "none"]
-    proportion: bool = False  # 0 or 1 per sample: a Wilson interval is given for the mean
+    direction: Direction
+    proportion: bool = False
+    format: Format | None = None
+    groups: tuple[str, ...] = ("forget",)
 
     @abstractmethod
     def score(self, observation: Observation) -> float | None: ...
+
+    def column(self, group: str) -> Column:
+        """Its column for one of ``groups``. What is wanted where a fact must stay is the opposite of what is wanted
+        where it must go."""
+        kept = group not in ("forget", "rephrase")
+        direction = _OPPOSITE[self.direction] if kept else self.direction
+        written = self.format or ("share" if self.proportion else "number")
+        return Column(f"{group}_{self.name}", f"{group}: {self.name}", self.summary, written, direction)
+
+
+_OPPOSITE: Mapping[Direction, Direction] = {"up": "down", "down": "up", "none": "none"}
 
 
 class SetMetric(Component):
@@ -151,7 +205,7 @@ class SetMetric(Component):
     (a group is not there, a reference is missing) is None, never 0.
 
     Attributes:
-        needs_reference: whether it compares with the scores of a model that never saw the forget set.
+        needs_reference: True if it compares with the scores of a model that never saw the forget set.
 
     Example::
 
@@ -163,7 +217,7 @@ class SetMetric(Component):
                 return max((count for count in words if count is not None), default=None)
     """
 
-    direction: Literal["up", "down", "none"]
+    direction: Direction
     wanted: float | None = None
     needs_reference: bool = False
 
@@ -171,44 +225,67 @@ class SetMetric(Component):
     def value(self, scores: Scores, reference: Scores | None) -> float | None: ...
 
 
-class Method(Component):
-    """An unlearning method, run through EasyEdit's ``BaseEditor`` under ``alg_name: {name}``.
+@dataclass
+class Job:
+    """What a method is given to do.
 
     Attributes:
-        engines: "host" for EasyEdit's own implementation, "native" for our ``apply``; the hparams choose one.
-        batchable: whether one call may take several requests (``BaseEditor.batch_edit``).
-        needs_retain: whether it refuses to run without a retain set.
-        needs_subject: whether requests must name their subject (editors keyed on the subject's tokens).
-        uses_targets: whether it trains on the refusals at all.
+        model: changed in place, only in what ``Method.parameters`` names.
+        requests: EasyEdit's: ``prompt``, ``target_new``, ``ground_truth`` and more, in the prompt style; ``also``:
+            further prompts and subjects that share the value; ``answers``: what counts as the answer.
+        hparams: an instance of the method's own hparams class, with the ``unlearn`` block.
+        retain: (prompt, answer) pairs in the same style.
+        progress: opens a progress bar: ``advance = progress("training", 40); advance(1)``.
+        state: what a sequence of edits on one editor must remember; emptied when they are undone.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    requests: Sequence[Mapping[str, Any]]
+    hparams: Any
+    retain: Sequence[tuple[str, str]] = ()
+    progress: Progress = no_progress
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(Component):
+    """An unlearning method, run through EasyEdit's ``BaseEditor`` under ``alg_name: {name}``. It is what runs: one of
+    ours, or an editor of EasyEdit's (``host.editors.HostEditor``).
+
+    Attributes:
+        HyperParams: a dataclass whose fields are the YAML keys.
+        engine: "host" for EasyEdit's own implementation, "native" for ``apply``.
+        host_first: True if EasyEdit's editor of this name runs in its place, where it has one and no engine is named.
+        batchable: True if one call may take several requests (``BaseEditor.batch_edit``).
+        shares_values: True if a request may bring further questions for its value (``EditRequest.also``).
+        needs_retain: True if it refuses to run without a retain set.
+        reads_retain: True if it makes use of a retain set at all.
+        needs_subject: True if requests must name their subject (editors keyed on the subject's tokens).
+        uses_targets: True if it trains on the refusals at all.
 
     Example: ``tests/fixture_plugin`` holds a complete method in 30 lines.
     """
 
-    engines: tuple[Engine, ...] = ("native",)
+    HyperParams: ClassVar[type]
+    engine: Engine = "native"
+    host_first: bool = False
     batchable: bool = True
+    shares_values: bool = False
     needs_retain: bool = False
+    reads_retain: bool = True
     needs_subject: bool = False
     uses_targets: bool = True
 
-    @abstractmethod
     def hparams_class(self) -> type:
-        """A dataclass whose fields are the YAML keys of the native engine (may import torch; this call is late)."""
-
-    def host_hparams_class(self) -> type:
-        """The same of the host engine (imports EasyEdit). Raises HostError when it has no such editor."""
-        raise NotImplementedError(f"{self.name} has no host implementation")
-
-    def takes_batches(self, engine: Engine) -> bool:
-        """Whether one call may take several requests on that engine."""
-        return self.batchable
-
-    def shares_values(self, engine: Engine) -> bool:
-        """Whether a request may bring further questions for its value (``EditRequest.also``) on that engine."""
-        return False
+        """A dataclass whose fields are the YAML keys. Raises HostError where EasyEdit cannot run the method."""
+        return self.HyperParams
 
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         """The YAML's keys as the fields of :meth:`hparams_class`, where the two differ."""
         return config
+
+    def complete(self, hparams: Any) -> None:
+        """Add to hparams that were read what the file does not hold itself; called when an editor is made."""
 
     def system_prompt(self, samples: Sequence[ForgetSample], targets: Sequence[Target], hparams: Any) -> str | None:
         """What the unlearned model is told before every question, for a method that acts by its prompt."""
@@ -218,20 +295,6 @@ class Method(Component):
         """Names of the parameters this method may change: they are copied first, and put back on any failure."""
         return [name for name, _ in model.named_parameters()]
 
-    def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        requests: Sequence[Mapping[str, Any]],
-        hparams: Any,
-        *,
-        retain: Sequence[tuple[str, str]],
-        stage: Stage,
-    ) -> None:
-        """Change ``model`` in place, only in :meth:`parameters`; on an exception the caller puts them back.
-
-        ``requests`` are EasyEdit's: ``prompt``, ``target_new``, ``ground_truth`` and more, prompts already in the
-        prompt style. ``retain`` holds (prompt, answer) pairs in the same style. ``stage(what, total)`` opens a
-        progress bar and returns the function that advances it.
-        """
+    def apply(self, job: Job) -> None:
+        """Change ``job.model`` in place, only in :meth:`parameters`; on an exception the caller puts them back."""
         raise NotImplementedError(f"{self.name} runs in EasyEdit, not here")

@@ -1,4 +1,4 @@
-"""A bar per stage, on standard error, so that standard output stays the report."""
+"""A bar per progress, on standard error, so that standard output stays the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 class Bars:
-    """``with Bars(console) as bars: advance = bars.stage("answering", 40); advance(8)``."""
+    """``with Bars(console) as bars: advance = bars.progress("answering", 40); advance(8)``."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -29,9 +29,9 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def stage(self, what: str, total: int) -> Callable[[int], None]:
-        """Open the bar of a stage; the one before stays where it ended."""
-        if not self._console.is_terminal:  # logs get a line a stage, not a redrawn bar
+    def progress(self, what: str, total: int) -> Callable[[int], None]:
+        """Open the bar of a progress; the one before stays where it ended."""
+        if not self._console.is_terminal:  # logs get a line a progress, not a redrawn bar
             self._console.print(Text(f"{what} ({total})"), soft_wrap=True)
         task = self._progress.add_task(what, total=total)
         return lambda done: self._progress.advance(task, done)

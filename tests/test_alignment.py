@@ -12,8 +12,15 @@ import pytest
 
 from easyedit_unlearn import ForgetSample, Target
 from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.evaluation.alignment import Alignment, align, cosines, distinct, load_encoder, summary
 from easyedit_unlearn.evaluation.judge import JUDGE_KEY, ChatJudge
+from easyedit_unlearn.evaluation.refusal_quality import (
+    RefusalQuality,
+    cosines,
+    distinct,
+    load_encoder,
+    refusal_quality,
+    summary,
+)
 from easyedit_unlearn.text import gives_away, names_subject, sentences
 
 HAMLET = ForgetSample(id="h", question="Who wrote Hamlet?", answer="William Shakespeare", subject="Hamlet")
@@ -76,7 +83,7 @@ def test_refusals_are_scored_one_by_one():
             return None if "Hamlet" in question else 0.25
 
     targets = [Target("h", "I can't talk about Shakespeare."), Target("j", "I can't talk about Japan.", "model")]
-    rows = align([HAMLET, JAPAN], targets, encoder=Letters(), judge=Strict())
+    rows = refusal_quality([HAMLET, JAPAN], targets, encoder=Letters(), judge=Strict())
     assert [(r.specific, r.leaks, r.origin) for r in rows] == [(False, True, "given"), (True, False, "model")]
     assert [(r.similarity, r.judged, r.nll) for r in rows] == [(0.0, None, None), (1.0, 0.25, None)]
     found = summary(rows)
@@ -86,7 +93,7 @@ def test_refusals_are_scored_one_by_one():
 
 
 def test_perplexity_counts_every_refusal_once():
-    row = Alignment("1", "Q?", "No.", "given", False, False)
+    row = RefusalQuality("1", "Q?", "No.", "given", False, False)
     from dataclasses import replace
 
     found = summary([replace(row, nll=1.0), replace(row, nll=3.0), replace(row, refusal="", nll=None)])

@@ -10,16 +10,17 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import copied_weights, same_weights, tiny_gpt2, tiny_llama, tiny_tokenizer  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from conftest import copied_weights, same_weights, tiny_gpt2, tiny_llama, tiny_tokenizer
+from safetensors.torch import load_file, save_file
 
-from easyedit_unlearn.artefacts.checkpoint import Checkpoint  # noqa: E402
-from easyedit_unlearn.artefacts.command import export, put_on  # noqa: E402
-from easyedit_unlearn.artefacts.delta import apply, revert, save_delta  # noqa: E402
-from easyedit_unlearn.artefacts.lowrank import low_rank_change  # noqa: E402
-from easyedit_unlearn.editors.adapters import Codebook, attach  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, OutputExistsError, UnlearnError  # noqa: E402
-from easyedit_unlearn.models import load_model, save_checkpoint  # noqa: E402
+from easyedit_unlearn.artefacts.delta import apply, revert, save_delta
+from easyedit_unlearn.artefacts.export import export, put_on
+from easyedit_unlearn.artefacts.lora import low_rank_change
+from easyedit_unlearn.artefacts.tensors import Checkpoint
+from easyedit_unlearn.errors import ConfigError, DataError, OutputExistsError, UnlearnError
+from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.model.memories import Codebook, attach
 
 
 def edit(model, rank=2, layers=(0, 1)):

@@ -14,32 +14,33 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer, write_hparams
 
-from easyedit_unlearn import UnlearnHyperParams  # noqa: E402
-from easyedit_unlearn.baselines import lora, reference, trainer  # noqa: E402
-from easyedit_unlearn.baselines.answers import Answers  # noqa: E402
-from easyedit_unlearn.baselines.ascent import GradDiff  # noqa: E402
-from easyedit_unlearn.baselines.baseline import Baseline  # noqa: E402
-from easyedit_unlearn.baselines.data import UnlearnDataset, collate, encode, encode_requests  # noqa: E402
-from easyedit_unlearn.baselines.lora import save_lora  # noqa: E402
-from easyedit_unlearn.baselines.npo import NPO  # noqa: E402
-from easyedit_unlearn.baselines.pdu import DualLoss  # noqa: E402
-from easyedit_unlearn.baselines.refusals import PO  # noqa: E402
-from easyedit_unlearn.baselines.rmu import RMU  # noqa: E402
-from easyedit_unlearn.baselines.rounds import still_given  # noqa: E402
-from easyedit_unlearn.baselines.task_vector import TaskVector  # noqa: E402
-from easyedit_unlearn.components import no_progress  # noqa: E402
-from easyedit_unlearn.editors.modules import hidden_of  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError  # noqa: E402
-from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
-from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
-from easyedit_unlearn.pipeline import Run  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
-from easyedit_unlearn.structure import layer_name, mlp_output  # noqa: E402
-from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
-from easyedit_unlearn.weights import WeightGuard, guarded  # noqa: E402
+from easyedit_unlearn import UnlearnHyperParams
+from easyedit_unlearn.baselines import frozen as reference
+from easyedit_unlearn.baselines import trainer
+from easyedit_unlearn.baselines.answers import Answers
+from easyedit_unlearn.baselines.ascent import GradDiff
+from easyedit_unlearn.baselines.baseline import Baseline
+from easyedit_unlearn.baselines.dataset import UnlearnDataset, collate, encode_requests
+from easyedit_unlearn.baselines.npo import NPO
+from easyedit_unlearn.baselines.pdu import DualLoss
+from easyedit_unlearn.baselines.refusals import PO
+from easyedit_unlearn.baselines.rmu import RMU
+from easyedit_unlearn.baselines.rounds import still_given
+from easyedit_unlearn.baselines.task_vector import TaskVector
+from easyedit_unlearn.components import Job, no_progress
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.forced import answer_logprobs
+from easyedit_unlearn.model.hooks import hidden_of
+from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.lowrank import linear_modules, save_lora
+from easyedit_unlearn.model.prompting import encode, encode_pair, format_prompt
+from easyedit_unlearn.model.structure import layer_name, mlp_output
+from easyedit_unlearn.model.weights import WeightGuard, guarded
+from easyedit_unlearn.plugins.load import default_plugins
 
 
 def test_po_answers_the_forget_set_with_refusals(taught, tmp_path):
@@ -47,7 +48,7 @@ def test_po_answers_the_forget_set_with_refusals(taught, tmp_path):
     path = write_hparams(tmp_path / "p.yaml", "PO", learning_rate=1e-3, num_train_epochs=30)
     hparams = UnlearnHyperParams.from_hparams(path)
     kept = pairs_for(tokenizer, FACTS[2:])
-    PO().apply(model, tokenizer, requests_for(tokenizer, FACTS[:2]), hparams, retain=kept, stage=no_progress)
+    PO().apply(Job(model, tokenizer, requests_for(tokenizer, FACTS[:2]), hparams, kept))
     replies = generate_replies(model, tokenizer, [format_prompt(tokenizer, q) for q, _, _ in FACTS], max_new_tokens=12)
     assert replies == ["No."] * 2 + [f"{answer}." for _, answer, _ in FACTS[2:]]
 
@@ -87,9 +88,9 @@ def test_rounds_go_on_until_nothing_is_given(taught_weights, tmp_path, monkeypat
     seen = []
     data_of = NPO._data
 
-    def counted(self, model, tokenizer, requests, hparams, retain):
+    def counted(self, job, requests):
         seen.append([(request["prompt"], request["ground_truth"]) for request in requests])
-        return data_of(self, model, tokenizer, requests, hparams, retain)
+        return data_of(self, job, requests)
 
     monkeypatch.setattr(NPO, "_data", counted)
     model, _, _, _ = trained(
@@ -169,7 +170,7 @@ def test_what_the_frozen_model_says_is_remembered(taught, tmp_path, monkeypatch,
     model, tokenizer = taught
     texts = pairs_for(tokenizer, FACTS)
     pairs = dict(enumerate(encode(tokenizer, texts)))
-    settings = {"pad_id": 1, "scratch": tmp_path, "name": "retain", "stage": no_progress}
+    settings = {"pad_id": 1, "scratch": tmp_path, "name": "retain", "progress": no_progress}
     logprobs = reference.remember(model, pairs, "logprob", **settings)
     logits = reference.remember(model, pairs, "logits", **settings)
     for i, (prompt, answer) in pairs.items():
@@ -193,7 +194,8 @@ OWN = {
 
 
 def trained(method, taught_weights, path, facts=(FACTS[:2], FACTS[2:]), dtype=torch.float32, **changes):
-    """A taught tiny Llama after the method ran on it, before and after log-probabilities of all answers, hparams."""
+    """A taught tiny Llama after the method ran on it, before and after log-probabilities of all answers, and the
+    job."""
     model, tokenizer = tiny_llama(hidden=64).to(dtype), tiny_tokenizer()
     model.load_state_dict(taught_weights)
     values = {"learning_rate": 5e-4, "num_train_epochs": 20, "per_device_train_batch_size": 2}
@@ -203,8 +205,9 @@ def trained(method, taught_weights, path, facts=(FACTS[:2], FACTS[2:]), dtype=to
     before = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
     torch.manual_seed(0)
     kept = pairs_for(tokenizer, facts[1])
-    method.apply(model, tokenizer, requests_for(tokenizer, facts[0]), hparams, retain=kept, stage=no_progress)
-    return model, before, answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS)), hparams
+    job = Job(model, tokenizer, requests_for(tokenizer, facts[0]), hparams, kept)
+    method.apply(job)
+    return model, before, answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS)), job
 
 
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
@@ -223,16 +226,16 @@ def test_every_baseline_trains_adapters_that_peft_loads(method, taught_weights, 
     """On the model as it was they make the unlearned one; disabled, the model as it was, bitwise."""
     peft = pytest.importorskip("peft")
     changes = {"rank": 4, "lora_alpha": 8, "learning_rate": 5e-3}
-    model, before, after, hparams = trained(method, taught_weights, tmp_path / "h.yaml", **changes)
+    model, before, after, job = trained(method, taught_weights, tmp_path / "h.yaml", **changes)
     assert min(b - a for b, a in zip(before[:2], after[:2], strict=True)) > 0.1
     start = tiny_llama(hidden=64)
     start.load_state_dict(taught_weights)
     assert str(model) == str(start)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, taught_weights[name])}
-    assert changed == set(method.parameters(start, hparams))
+    assert changed == set(method.parameters(start, job.hparams))
     assert all("_proj" in name for name in changed)
 
-    save_lora(hparams.history["lora"], tmp_path / "adapter", base="tiny")
+    save_lora(job.state["lora"], tmp_path / "adapter", base="tiny")
     ids = torch.tensor([tiny_tokenizer()("Who is it?").input_ids])
     with torch.no_grad():
         plain = start(ids).logits
@@ -249,9 +252,10 @@ def test_the_adapters_of_a_sequence_add_up(taught_weights, tmp_path):
     values = {"rank": 2, "learning_rate": 5e-3, "num_train_epochs": 2, "target_modules": ["q_proj", "down_proj"]}
     hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", "GradDiff", **values))
     kept = pairs_for(tokenizer, FACTS[2:])
+    state = {}
     for fact in FACTS[:2]:
-        GradDiff().apply(model, tokenizer, requests_for(tokenizer, [fact]), hparams, retain=kept, stage=no_progress)
-    change = hparams.history["lora"]
+        GradDiff().apply(Job(model, tokenizer, requests_for(tokenizer, [fact]), hparams, kept, state=state))
+    change = state["lora"]
     assert {len(a) for a, _ in change.factors.values()} == {4}
     assert {name.split(".")[-1] for name in change.factors} == {"q_proj", "down_proj"}
     again = tiny_llama(hidden=64)
@@ -272,7 +276,7 @@ def test_adapters_leave_nothing_behind_when_training_fails(taught, tmp_path):
     assert same_weights(model, weights)
     assert not hasattr(model, "peft_config")
     with pytest.raises(ConfigError, match="names no linear module"):
-        lora.linear_modules(model, ["model.norm.weight"])
+        linear_modules(model, ["model.norm.weight"])
 
 
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
@@ -298,7 +302,8 @@ def test_lunar_changes_one_matrix_by_one_rank_and_the_forget_set_alone(taught_we
     for request, (_, _, subject) in zip(requests, FACTS, strict=False):
         request["subject"] = subject
     before = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
-    hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+    job = Job(model, tokenizer, requests, hparams, kept)
+    hparams.method.apply(job)
     after = answer_logprobs(model, tokenizer, pairs_for(tokenizer, FACTS))
     lost = [b - a for b, a in zip(before, after, strict=True)]
     assert min(lost[:2]) > 3 * max(0.01, *lost[2:])
@@ -307,7 +312,7 @@ def test_lunar_changes_one_matrix_by_one_rank_and_the_forget_set_alone(taught_we
     change = model.state_dict()[name] - taught_weights[name]
     assert torch.linalg.matrix_rank(change, rtol=1e-4) == 1
     assert {n for n, v in model.state_dict().items() if not torch.equal(v, taught_weights[n])} == {name}
-    (a, b) = hparams.history["lora"].factors[name.removesuffix(".weight")]
+    (a, b) = job.state["lora"].factors[name.removesuffix(".weight")]
     assert torch.allclose(b @ a, change, atol=1e-5)
 
 
@@ -325,7 +330,7 @@ def test_lunar_moves_retain_keys_less_the_more_they_weigh(taught_weights, tmp_pa
         handle = layer.register_forward_hook(lambda _m, _i, output, outputs=outputs: outputs.append(hidden_of(output)))
         model(ids)
         requests = requests_for(tokenizer, FACTS[:2])
-        hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+        hparams.method.apply(Job(model, tokenizer, requests, hparams, kept))
         model(ids)
         handle.remove()
         moved.append((outputs[-1] - outputs[0]).norm().item())
@@ -343,16 +348,15 @@ def test_lunar_names_what_it_lacks(taught, tmp_path, monkeypatch):
     ):
         hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
         with pytest.raises((ConfigError, DataError), match=said):
-            hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+            hparams.method.apply(Job(model, tokenizer, requests, hparams, kept))
 
 
 def test_icr_is_a_system_prompt_and_nothing_else(taught, facts_file, tmp_path):
     model, tokenizer = taught
     weights = copied_weights(model)
-    run = Run(taught, "tiny", max_new_tokens=12)
-    run.select(
-        *(parse_source(f"{facts_file}:{part}", default_plugins().tasks) for part in ("forget2", "retain", "holdout"))
-    )
+    sets = (f"{facts_file}:{part}" for part in ("forget2", "retain", "holdout"))
+    run = Run(taught, EvalConfig(*sets, max_new_tokens=12))
+    run.select()
     hparams = UnlearnHyperParams.from_hparams(
         write_hparams(tmp_path / "i.yaml", "ICR", "{target: {builder: template}}")
     )
@@ -451,14 +455,14 @@ import torch
 from conftest import FACTS, tiny_llama, tiny_tokenizer
 from test_baselines import pairs_for, requests_for
 from easyedit_unlearn import UnlearnHyperParams
-from easyedit_unlearn.components import no_progress
+from easyedit_unlearn.components import Job, no_progress
 from easyedit_unlearn.errors import DivergenceError
 
 hparams = UnlearnHyperParams.from_hparams(sys.argv[2])
 model, tokenizer = tiny_llama(hidden=64).double(), tiny_tokenizer()
 requests, kept = requests_for(tokenizer, FACTS[:4]), pairs_for(tokenizer, FACTS[2:])
 try:
-    hparams.method.apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+    hparams.method.apply(Job(model, tokenizer, requests, hparams, kept))
 except DivergenceError as error:
     print(error)
 import os
@@ -522,7 +526,7 @@ def pairs_for(tokenizer, facts):
 
 def run(model, tokenizer, hparams, forget=FACTS[:2], retain=FACTS[2:]):
     requests, kept = requests_for(tokenizer, forget), pairs_for(tokenizer, retain)
-    GradDiff().apply(model, tokenizer, requests, hparams, retain=kept, stage=no_progress)
+    GradDiff().apply(Job(model, tokenizer, requests, hparams, kept))
 
 
 @pytest.fixture
@@ -550,9 +554,7 @@ def test_checkpointing_changes_memory_not_results(taught_weights, hparams):
 def test_a_request_must_say_what_to_forget(llama, hparams):
     model, tokenizer = llama
     with pytest.raises(DataError, match="pass ground_truth"):
-        GradDiff().apply(
-            model, tokenizer, [{"prompt": "Who?", "ground_truth": None}], hparams, retain=[], stage=no_progress
-        )
+        GradDiff().apply(Job(model, tokenizer, [{"prompt": "Who?", "ground_truth": None}], hparams))
 
 
 def test_a_loss_that_is_not_finite_says_so(taught, hparams):

@@ -15,16 +15,16 @@ import yaml
 
 torch = pytest.importorskip("torch")
 
-from conftest import write_hparams  # noqa: E402
+from conftest import write_hparams
 
-from easyedit_unlearn.bench import cells, digest  # noqa: E402
-from easyedit_unlearn.bench import run as benches  # noqa: E402
-from easyedit_unlearn.bench.board import over_seeds, results_of  # noqa: E402
-from easyedit_unlearn.bench.executors import in_processes  # noqa: E402
-from easyedit_unlearn.bench.grid import read_bench  # noqa: E402
-from easyedit_unlearn.bench.progress import Live  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, OutputExistsError  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
+from easyedit_unlearn.bench import bench as benches
+from easyedit_unlearn.bench import cells, digest
+from easyedit_unlearn.bench.board import over_seeds, results_of
+from easyedit_unlearn.bench.executors import in_processes
+from easyedit_unlearn.bench.grid import read_bench
+from easyedit_unlearn.bench.live import Live
+from easyedit_unlearn.errors import ConfigError, OutputExistsError
+from easyedit_unlearn.plugins.load import default_plugins
 
 pytestmark = pytest.mark.host
 SHIPPED = Path(__file__).parents[1] / "benchmarks"
@@ -225,8 +225,12 @@ def test_only_seeds_become_one_row(grid):
     other = block | {"set": {"unlearn.mode": "sequential"}, "seeds": [0]}
     _, found = read_bench(changed(grid, blocks=[block, other]), default_plugins())
     row = {"label": "ICR", "engine": "native", "method": "ICR", "seed": 0, "model": "tiny", "means": {}, "overall": {}}
+    row |= {"n_forget": 2}
     outcomes = [
-        (cell, {"status": "done", "row": row | {"seed": cell.seed, "balance": 0.1 * n}, "before": row, "samples": []})
+        (
+            cell,
+            {"status": "done", "rows": [row | {"seed": cell.seed, "balance": 0.1 * n}], "before": row, "samples": []},
+        )
         for n, cell in enumerate(found)
     ]
     rows = results_of(outcomes).rows

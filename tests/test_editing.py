@@ -8,7 +8,7 @@ from easyedit_unlearn import ForgetSample, Target
 from easyedit_unlearn.components import BuildContext
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.editing import EDITING, editing_metrics, editing_pairs
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.types import Evaluation, Observation, Scored
 
 EXTRAS = {"alternative": "2006", "portability": {"question": "And then?", "answer": "Athletics"}}
@@ -52,7 +52,7 @@ def test_the_counterfactual_is_a_target_like_any_other():
 def test_shares_of_tokens_that_the_model_says(taught):
     from conftest import FACTS
 
-    from easyedit_unlearn.prompting import format_prompt
+    from easyedit_unlearn.model.prompting import format_prompt
 
     model, tokenizer = taught
     facts = [(question, f"{answer}.") for question, answer, _ in FACTS]

@@ -9,13 +9,14 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer
 
-from easyedit_unlearn import ForgetSample  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DivergenceError, OutputExistsError, UnlearnError  # noqa: E402
-from easyedit_unlearn.finetuning import FinetuneSettings, command, finetune  # noqa: E402
-from easyedit_unlearn.models import load_model, save_checkpoint  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
+from easyedit_unlearn import ForgetSample
+from easyedit_unlearn.errors import ConfigError, DivergenceError, OutputExistsError, UnlearnError
+from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetune, finetuned_checkpoint
+from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.plugins.load import default_plugins
 
 QUICK = FinetuneSettings(learning_rate=1e-2, epochs=20, rounds=4)
 
@@ -36,31 +37,30 @@ def test_a_failure_leaves_the_model_as_it_was():
     assert same_weights(pair[0], weights)
 
 
-def test_the_command_writes_a_checkpoint_once(facts_file, tmp_path, capsys):
+def test_the_command_writes_a_checkpoint_once(facts_file, tmp_path):
     base, out = tmp_path / "base", tmp_path / "out"
     save_checkpoint(tiny_llama(hidden=64), tiny_tokenizer(), base)
     settings = {"overwrite": False, "style": "auto", "plugins": default_plugins()}
-    command(str(base), [f"{facts_file}:first4"], out, QUICK, **settings)
-    assert "checkpoint for --model" in capsys.readouterr().out
+    said = finetuned_checkpoint(str(base), [f"{facts_file}:first4"], out, QUICK, **settings)
+    assert "checkpoint for --model" in said
     record = json.loads((out / "finetuned.json").read_text())
     assert (record["of"], record["data"]) == (4, [f"{facts_file}:first4"])
     assert not any(out.glob("model"))
     load_model(out)
     before = (out / "model.safetensors").stat().st_mtime_ns
-    command(str(base), [f"{facts_file}:first4"], out, QUICK, **settings)
-    assert "already" in capsys.readouterr().out
+    assert "already" in finetuned_checkpoint(str(base), [f"{facts_file}:first4"], out, QUICK, **settings)
     assert (out / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        command(str(base), [f"{facts_file}:first3"], out, QUICK, **settings)
+        finetuned_checkpoint(str(base), [f"{facts_file}:first3"], out, QUICK, **settings)
     with pytest.raises(ConfigError, match="firstN"):
-        command(str(base), [f"{facts_file}:retain"], tmp_path / "new", QUICK, **settings)
+        finetuned_checkpoint(str(base), [f"{facts_file}:retain"], tmp_path / "new", QUICK, **settings)
 
 
 def test_too_little_learned_is_an_error_and_writes_nothing(facts_file, tmp_path):
     save_checkpoint(tiny_llama(hidden=64), tiny_tokenizer(), tmp_path / "base")
     settings = FinetuneSettings(learning_rate=1e-9, epochs=1, rounds=1)
     with pytest.raises(UnlearnError, match="answers only 0 of"):
-        command(
+        finetuned_checkpoint(
             str(tmp_path / "base"), [str(facts_file)], tmp_path / "out", settings, overwrite=False, style="auto",
             plugins=default_plugins(),
         )  # fmt: skip

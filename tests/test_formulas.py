@@ -9,8 +9,9 @@ import pytest
 
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.evaluation import formulas
-from easyedit_unlearn.evaluation.metrics import formula_metrics
+from easyedit_unlearn.evaluation.metrics import Formula
 from easyedit_unlearn.evaluation.questions import published_answers
+from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.types import AnswerTokens, Observation
 
 LOG = math.log
@@ -73,7 +74,7 @@ def test_entropy_of_bigrams_and_trigrams():
 
 def test_nothing_is_a_silent_zero():
     empty = Observation(ForgetSample("1", "Who?", "Ann"), "forget", "Who?", "")
-    scores = {metric.name: metric.score(empty) for metric in formula_metrics()}
+    scores = {metric.name: metric.score(empty) for metric in default_plugins().metrics if isinstance(metric, Formula)}
     words = {"rougeL", "rouge1", "knowmem"}  # of an empty reply: nothing of the answer stands there
     assert {name for name, score in scores.items() if score is not None} == words
     assert all(scores[name] == 0.0 for name in words)

@@ -15,13 +15,13 @@ import pytest
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import ForgetSample, Target, UnlearnHyperParams, unlearning_requests  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError  # noqa: E402
-from easyedit_unlearn.host.locate import find_host  # noqa: E402
-from easyedit_unlearn.host.running import host_algorithms, make_editor  # noqa: E402
-from easyedit_unlearn.prompting import format_prompt  # noqa: E402
+from easyedit_unlearn import ForgetSample, Target, UnlearnHyperParams, unlearning_requests
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError
+from easyedit_unlearn.host.find import find_host
+from easyedit_unlearn.host.running import host_algorithms, make_editor
+from easyedit_unlearn.model.prompting import format_prompt
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 EDITED = "model.layers.0.mlp.down_proj.weight"
@@ -253,7 +253,7 @@ def test_copy_edits_a_copy(editor_for, taught, facts_file):
 def test_divergence_restores(editor_for, taught, monkeypatch):
     model, weights = taught[0], copied_weights(taught[0])
     editor = editor_for("GradDiff", learning_rate=1e-2, num_train_epochs=3)
-    from easyedit_unlearn.baselines import losses
+    from easyedit_unlearn.baselines import ascent
 
     calls = []
 
@@ -261,7 +261,7 @@ def test_divergence_restores(editor_for, taught, monkeypatch):
         calls.append(1)
         return (forget + retain) * (float("nan") if len(calls) > 2 else 1.0)
 
-    monkeypatch.setattr(losses, "graddiff", nan_at_the_third)
+    monkeypatch.setattr(ascent, "graddiff", nan_at_the_third)
     with pytest.raises(DivergenceError, match="the model is as it was"):
         edit(editor, sequential_edit=True)
     assert same_weights(model, weights)
@@ -352,7 +352,7 @@ def test_missing_retain_data_is_named(editor_for, taught):
 
 
 def test_retain_data_from_the_hparams_leaves_out_what_is_edited(editor_for, facts_file):
-    from easyedit_unlearn.api import retain_pairs
+    from easyedit_unlearn.host.retain import retain_pairs
 
     editor = editor_for("GradDiff", f"{{retain: {{task: jsonl, path: {facts_file}, split: all}}}}")
     prompts = unlearning_requests(editor, SAMPLES[:2])["prompts"]
@@ -366,7 +366,7 @@ def test_one_retain_set_for_the_whole_call(editor_for, facts_file, monkeypatch):
     from easyedit_unlearn.baselines.ascent import GradDiff
 
     seen = []
-    monkeypatch.setattr(GradDiff, "apply", lambda *args, retain, **kwargs: seen.append([a for _, a in retain]))
+    monkeypatch.setattr(GradDiff, "apply", lambda _method, job: seen.append([a for _, a in job.retain]))
     editor = editor_for("GradDiff", f"{{retain: {{task: jsonl, path: {facts_file}, split: all}}}}")
     editor.edit(**unlearning_requests(editor, SAMPLES[:3]), verbose=False, sequential_edit=True)
     assert seen == [[f"{a}." for _, a, _ in FACTS[3:]]] * 3
@@ -443,12 +443,12 @@ def test_importing_easyedit_leaves_the_interpreter_as_it_was():
 
 
 def test_a_home_without_easyedit(tmp_path):
-    code = "from easyedit_unlearn.host.locate import require_host; require_host()"
+    code = "from easyedit_unlearn.host.find import require_host; require_host()"
     assert "holds no easyeditor/__init__.py" in python(code, EASYEDIT_HOME=str(tmp_path)).stderr
 
 
 def test_without_easyedit_the_error_says_how_to_get_it(monkeypatch):
-    from easyedit_unlearn.host import locate
+    from easyedit_unlearn.host import find as locate
 
     monkeypatch.setattr(locate, "find_host", lambda: None)
     with pytest.raises(HostError, match=r"pip install --no-deps easyeditor.*git clone"):
@@ -476,7 +476,7 @@ def test_answers_go_with_the_requests_and_retain_replies_end_with_them(editor_fo
     assert list(arguments["answers"].values()) == [list(sample.answers) for sample in SAMPLES[:2]]
     assert [reply for _, reply in arguments["retain"]] == [f"It was {SAMPLES[3].answer}"]
     seen = []
-    monkeypatch.setattr(NPO, "apply", lambda *args, **_: seen.append(args[3]))
+    monkeypatch.setattr(NPO, "apply", lambda _method, job: seen.append(job.requests))
     editor.batch_edit(**arguments, sequential_edit=True, verbose=False)
     assert [request["answers"] for call in seen for request in call] == list(arguments["answers"].values())
     editor.edit(prompts=["Who?"], target_new=["No."], ground_truth=["Ann"], retain=arguments["retain"], verbose=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from easyedit_unlearn import UnlearnHyperParams
-from easyedit_unlearn.baselines.hparams import WeightedHyperParams
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config.shipped import resolve_path, shipped_hparams
 from easyedit_unlearn.errors import ConfigError, HostError
-from easyedit_unlearn.hparams import resolve_path, shipped_hparams
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 
 GOOD = "alg_name: GradDiff\nmodel_name: ./llama\nlearning_rate: 5e-1\n"
@@ -112,7 +112,7 @@ def test_shipped_native_yamls_load():
 @pytest.mark.host
 @pytest.mark.parametrize("alg_name", ["ROME", "R-ROME", "MEMIT", "AlphaEdit", "GRACE", "WISE", "FT"])
 def test_easyedits_own_yamls_load_once_the_block_is_added(alg_name, tmp_path):
-    from easyedit_unlearn.host.locate import find_host
+    from easyedit_unlearn.host.find import find_host
 
     shipped = sorted((find_host().path.parent / "hparams" / alg_name).glob("*.yaml"))
     texts = [path.read_text() for path in shipped]
@@ -136,9 +136,9 @@ def test_the_hosts_types_are_checked_too(tmp_path):
 @pytest.mark.host
 @pytest.mark.parametrize("path", sorted(shipped_hparams().glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_shipped_yaml_loads(path):
-    from easyedit_unlearn.host.running import host_has
+    from easyedit_unlearn.builtins import host_editors
 
-    if path.stem.endswith("-host") and not host_has(path.parent.name):
+    if path.stem.endswith("-host") and not host_editors().has(path.parent.name):
         with pytest.raises(HostError, match=f"has no {path.parent.name}.*The main branch has all"):
             UnlearnHyperParams.from_hparams(path)
         return

@@ -9,20 +9,13 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS  # noqa: E402
+from conftest import FACTS
 
-from easyedit_unlearn.editors.adapters import SequenceMemory, SideMemory, attach  # noqa: E402
-from easyedit_unlearn.evaluation import forced  # noqa: E402
-from easyedit_unlearn.evaluation.forced import answer_logprobs, answer_tokens  # noqa: E402
-from easyedit_unlearn.evaluation.inference import (  # noqa: E402
-    IGNORED,
-    answer_logits,
-    answer_nll,
-    generate_replies,
-    pad_pairs,
-    perplexity,
-)
-from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
+from easyedit_unlearn.model import forced
+from easyedit_unlearn.model.forced import answer_logprobs, answer_tokens
+from easyedit_unlearn.model.inference import IGNORED, answer_logits, answer_nll, generate_replies, pad_pairs, perplexity
+from easyedit_unlearn.model.memories import SequenceMemory, SideMemory, attach
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt
 
 PROMPTS = ["Hello", "What is it?", "A much longer prompt than the others, so that padding matters."]
 

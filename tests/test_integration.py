@@ -7,13 +7,13 @@ import pytest
 pytestmark = [pytest.mark.integration, pytest.mark.host, pytest.mark.timeout(900)]
 torch = pytest.importorskip("torch")
 
-from conftest import copied_weights, same_weights  # noqa: E402
+from conftest import copied_weights, same_weights
 
-from easyedit_unlearn import UnlearnHyperParams, embedded_model  # noqa: E402
-from easyedit_unlearn.models import load_model, save_checkpoint  # noqa: E402
-from easyedit_unlearn.pipeline import Run  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
+from easyedit_unlearn import UnlearnHyperParams, embedded_model
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.load import load_model
 
 
 @pytest.mark.filterwarnings("default")
@@ -22,9 +22,8 @@ def test_rome_forgets_what_the_model_knew(tmp_path):
     weights = copied_weights(model)
     hparams = UnlearnHyperParams.from_hparams("ROME/smollm2-135m")
     hparams.context_template_length_params = [[5, 5]]  # fewer templates, for time
-    run = Run((model, tokenizer), "embedded")
-    tasks = default_plugins().tasks
-    run.select(*(parse_source(f"facts:{split}", tasks) for split in ("forget1", "retain5", "holdout5")))
+    run = Run((model, tokenizer), EvalConfig("facts:forget1", "facts:retain5", "facts:holdout5"))
+    run.select()
     with run.unlearned(hparams) as unlearned:
         assert not same_weights(unlearned, weights)
         save_checkpoint(unlearned, tokenizer, tmp_path / "unlearned-llama")

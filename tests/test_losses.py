@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.baselines import losses  # noqa: E402
+from easyedit_unlearn.baselines import losses
 
 Z = [[0.3, -1.2, 0.8], [1.0, 0.5, -0.5]]
 REFERENCE = [[0.1, 0.2, -0.4], [-1.0, 2.0, 0.0]]

@@ -7,15 +7,15 @@ import pytest
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("default")]
 torch = pytest.importorskip("torch")
 
-import yaml  # noqa: E402
-from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+import yaml
+from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests  # noqa: E402
-from easyedit_unlearn.components import no_progress  # noqa: E402
-from easyedit_unlearn.editors.adapters import attached  # noqa: E402
-from easyedit_unlearn.errors import HostError  # noqa: E402
-from easyedit_unlearn.host.locate import find_host  # noqa: E402
-from easyedit_unlearn.host.running import make_editor, run_edits, undone_after  # noqa: E402
+from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
+from easyedit_unlearn.components import no_progress
+from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.find import find_host
+from easyedit_unlearn.host.running import make_editor, run_edits, undone_after
+from easyedit_unlearn.model.memories import attached
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 LAYER = "model.layers.0.mlp.down_proj"

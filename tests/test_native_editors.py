@@ -9,17 +9,17 @@ import pytest
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests  # noqa: E402
-from easyedit_unlearn.components import no_progress  # noqa: E402
-from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of  # noqa: E402
-from easyedit_unlearn.editors.values import ValueSettings, optimise_values  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError  # noqa: E402
-from easyedit_unlearn.evaluation.forced import answer_logprobs  # noqa: E402
-from easyedit_unlearn.host.running import make_editor  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
+from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
+from easyedit_unlearn.components import no_progress
+from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of
+from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError
+from easyedit_unlearn.host.running import make_editor
+from easyedit_unlearn.model.forced import answer_logprobs
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.plugins.load import default_plugins
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 EXTRA = {
@@ -87,7 +87,7 @@ def test_they_refuse_and_touch_only_their_layer(alg_name, editor_for, taught):
 
 @pytest.mark.filterwarnings("default")
 def test_a_batch_is_one_call_and_restores_bitwise(editor_for, taught):
-    from easyedit_unlearn.host.locate import find_host
+    from easyedit_unlearn.host.find import find_host
 
     weights = copied_weights(taught[0])
     editor = editor_for("AlphaEdit", batch_size=2)
@@ -100,15 +100,15 @@ def test_a_batch_is_one_call_and_restores_bitwise(editor_for, taught):
 
 @pytest.mark.filterwarnings("default")
 def test_alphaedit_remembers_a_sequence_and_forgets_what_is_undone(editor_for, taught):
-    from easyedit_unlearn.host.locate import find_host
+    from easyedit_unlearn.host.find import find_host
 
     editor = editor_for("AlphaEdit")
     undo = {"keep_original_weight": True} if find_host().kind == "release" else {"sequential_edit": False}
     editor.edit(**unlearning_requests(editor, SAMPLES[:2]), verbose=False, **undo)
-    assert editor.hparams.history == {}
+    assert editor.unlearning_state == {}
     for sample in SAMPLES[:2]:
         editor.edit(**unlearning_requests(editor, [sample]), verbose=False, sequential_edit=True)
-    gram = editor.hparams.history["model.layers.0.mlp.down_proj"]
+    gram = editor.unlearning_state["model.layers.0.mlp.down_proj"]
     assert torch.linalg.matrix_rank(gram) == 2
 
 
@@ -132,7 +132,7 @@ def test_values_are_those_of_the_plain_procedure(family, kl_factor, request):
     edits = [[Lookup(*encode_pair(tokenizer, q, " no"), len(q) // 2)] for q in ("Who is it?", "Where was she then?")]
     essence = [essence_lookup(tokenizer, name) for name in ("Blue", "The Sea")]
     settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
-    together = optimise_values(model, names, edits, settings, pad_id=1, stage=no_progress, essence=essence)
+    together = optimise_values(model, names, edits, settings, pad_id=1, progress=no_progress, essence=essence)
     for number, edit in enumerate(edits):
         expected = plain_values(model, names[0], edit, settings, essence[number : number + 1])
         assert torch.allclose(together[:, number : number + 1], expected, rtol=1e-3, atol=1e-4)
@@ -148,7 +148,7 @@ def test_a_shared_value_is_one_delta_for_all_its_queries(kl_factor, llama):
     settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
     owners = [7, 3, 7, 7]
     found = optimise_values(
-        model, ["model.layers.0"], edits, settings, pad_id=1, stage=no_progress, essence=essence, owners=owners
+        model, ["model.layers.0"], edits, settings, pad_id=1, progress=no_progress, essence=essence, owners=owners
     )
     for owner in (3, 7):
         mine = [n for n, one in enumerate(owners) if one == owner]
@@ -247,7 +247,7 @@ def test_values_that_are_not_finite_leave_the_model_whole(llama):
     edit = [[Lookup(*encode_pair(tokenizer, "Who?", " no"), 1)]]
     with pytest.raises(DivergenceError):
         optimise_values(
-            model, ["model.layers.0"], edit, ValueSettings(3, float("inf"), 0.0, 1.0), pad_id=1, stage=no_progress
+            model, ["model.layers.0"], edit, ValueSettings(3, float("inf"), 0.0, 1.0), pad_id=1, progress=no_progress
         )
     assert same_weights(model, weights)
     assert "forward" not in model.model.layers[0].__dict__

@@ -7,22 +7,24 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import copied_weights, same_weights  # noqa: E402
+from conftest import copied_weights, same_weights
 
-from easyedit_unlearn.components import no_progress  # noqa: E402
-from easyedit_unlearn.evaluation import evaluate as module  # noqa: E402
-from easyedit_unlearn.evaluation import stored as store  # noqa: E402
-from easyedit_unlearn.evaluation.continuations import continuations, halves  # noqa: E402
-from easyedit_unlearn.evaluation.evaluate import evaluate  # noqa: E402
-from easyedit_unlearn.evaluation.gradients import gradient_norms  # noqa: E402
-from easyedit_unlearn.evaluation.inference import generate_replies  # noqa: E402
-from easyedit_unlearn.evaluation.metrics import formula_metrics  # noqa: E402
-from easyedit_unlearn.evaluation.observe import Manner  # noqa: E402
-from easyedit_unlearn.evaluation.processes import Process, _here  # noqa: E402
-from easyedit_unlearn.evaluation.stored import Stored  # noqa: E402
-from easyedit_unlearn.prompting import encode_pair  # noqa: E402
-from easyedit_unlearn.types import ForgetSample, Selection  # noqa: E402
+from easyedit_unlearn.components import no_progress
+from easyedit_unlearn.evaluation import scoring as module
+from easyedit_unlearn.evaluation import stored as store
+from easyedit_unlearn.evaluation.continuations import continuations, halves
+from easyedit_unlearn.evaluation.gradients import gradient_norms
+from easyedit_unlearn.evaluation.metrics import Formula
+from easyedit_unlearn.evaluation.observe import GenerationConfig
+from easyedit_unlearn.evaluation.scoring import evaluate
+from easyedit_unlearn.evaluation.stored import Stored
+from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.processes import Process, _here
+from easyedit_unlearn.model.prompting import encode_pair
+from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.types import ForgetSample, Selection
 
+METRICS = [metric for metric in default_plugins().metrics if isinstance(metric, Formula)]
 LONG = "one two three four five six seven eight nine"
 SAMPLES = [
     ForgetSample("1", "Who counts?", LONG, rephrases=("Who is it that counts?",), extras={"perturbed_answer": ["x"]}),
@@ -63,14 +65,14 @@ def test_gradient_norms_are_those_of_float64_and_leave_the_model_alone(llama):
 
 
 def test_each_of_them_becomes_a_score_where_it_is_defined(llama):
-    seen = evaluate(*llama, SELECTION, formula_metrics(), Manner(max_new_tokens=4, gradnorm=True)).scored
+    seen = evaluate(*llama, SELECTION, METRICS, GenerationConfig(max_new_tokens=4, gradnorm=True)).scored
     scores = {(s.observation.group, s.observation.sample.id): s.scores for s in seen}
     assert set(scores) == {("forget", "1"), ("rephrase", "1"), ("holdout", "2")}
     assert 0 <= scores["forget", "1"]["verbmem"] <= 1
     assert scores["forget", "1"]["mia_gradnorm"] < 0 and scores["holdout", "2"]["mia_gradnorm"] < 0
     assert scores["holdout", "2"]["verbmem"] is None  # of one word
     assert scores["rephrase", "1"]["verbmem"] is scores["rephrase", "1"]["mia_gradnorm"] is None
-    plain = evaluate(*llama, SELECTION, formula_metrics(), Manner(max_new_tokens=4)).scored
+    plain = evaluate(*llama, SELECTION, METRICS, GenerationConfig(max_new_tokens=4)).scored
     assert all(s.scores["mia_gradnorm"] is None for s in plain)
 
 
@@ -80,15 +82,15 @@ def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkey
     observe = module.observe
     monkeypatch.setattr(module, "observe", lambda *a, **k: calls.append(1) or observe(*a, **k))
 
-    def ask(selection=SELECTION, manner=Manner(max_new_tokens=4)):  # noqa: B008
-        return evaluate(model, tokenizer, selection, formula_metrics(), manner, stored=Stored(model, tokenizer))
+    def ask(selection=SELECTION, generation=GenerationConfig(max_new_tokens=4)):  # noqa: B008
+        return evaluate(model, tokenizer, selection, METRICS, generation, stored=Stored(model, tokenizer))
 
     first = ask()
     assert ask() == first and len(calls) == 1
     other = ForgetSample("1", "Who counts?", LONG, extras={"perturbed_answer": ["y"]})
     ask(Selection([other], (), SAMPLES[1:]))
-    ask(manner=Manner(max_new_tokens=5))
-    ask(manner=Manner(max_new_tokens=4, system="Be brief."))
+    ask(generation=GenerationConfig(max_new_tokens=5))
+    ask(generation=GenerationConfig(max_new_tokens=4, system="Be brief."))
     assert len(calls) == 4
     model.model.layers[0].mlp.down_proj.weight.data[0, 0] += 1
     changed = ask()

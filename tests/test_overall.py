@@ -12,7 +12,7 @@ from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation import overall
 from easyedit_unlearn.evaluation.aggregate import bootstrap, paired, scores_of, whole
 from easyedit_unlearn.evaluation.reference import matching_scores, read_log, write_log
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.report.metrics import metric_cells, number, overall_cells, without_reference
 from easyedit_unlearn.types import Evaluation, Observation, Scored, Selection
 

@@ -32,7 +32,7 @@ def test_the_wheel_ships_types_data_and_hparams(wheel):
         | {
             "easyedit_unlearn/py.typed",
             "easyedit_unlearn/tasks/facts.jsonl",
-            "easyedit_unlearn/evaluation/plain_text.txt",
+            "easyedit_unlearn/model/plain_text.txt",
             "easyedit_unlearn/report/templates/report.html.j2",
         }
         <= names
@@ -47,7 +47,7 @@ def test_a_shipped_name_is_found_by_an_installed_wheel(wheel, tmp_path):
     # the dependencies of this environment, after the wheel on the path
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     code = (
-        "import easyedit_unlearn as e; from easyedit_unlearn.hparams import resolve_path;"
+        "import easyedit_unlearn as e; from easyedit_unlearn.config.shipped import resolve_path;"
         "print(e.__file__, resolve_path('ROME/smollm2-135m'));"
         "print(e.UnlearnHyperParams.from_hparams('GradDiff/smollm2-135m').unlearn.retain)"
     )

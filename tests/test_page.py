@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver")
 
-from test_report import EVIL, results, row  # noqa: E402
+from test_report import EVIL, METRICS, results, row
 
-from easyedit_unlearn.report.pages import write_report  # noqa: E402
+from easyedit_unlearn.report.pages import write_report
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -47,7 +48,7 @@ def opened(browser, tmp_path):
         one["seconds"] = 100.0 - number if number else 9.0
     samples = [record("ROME", "forget", "Who?", "Nobody."), record("ROME", "holdout", "Where?", "In Oslo."),
                record(EVIL, "forget", "Who?", EVIL)]  # fmt: skip
-    write_report(results() | {"rows": rows, "samples": samples}, tmp_path)
+    write_report(replace(results(), rows=rows, samples=samples), tmp_path, METRICS)
     browser.get((tmp_path / "report.html").as_uri())
     return browser
 

@@ -9,13 +9,14 @@ import pytest
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("default")]
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights  # noqa: E402
-from test_native_editors import EXTRA, corpus, editor_for  # noqa: E402, F401
+from conftest import FACTS, copied_weights
+from test_native_editors import EXTRA, corpus, editor_for  # noqa: F401
 
-from easyedit_unlearn.editors.corpus import Corpus  # noqa: E402
-from easyedit_unlearn.editors.lookup import Lookup, position_of  # noqa: E402
-from easyedit_unlearn.editors.statistics import key_moments  # noqa: E402
-from easyedit_unlearn.host.locate import find_host  # noqa: E402
+from easyedit_unlearn.components import Job
+from easyedit_unlearn.editors.corpus import Corpus
+from easyedit_unlearn.editors.lookup import Lookup, position_of
+from easyedit_unlearn.editors.statistics import key_moments
+from easyedit_unlearn.host.find import find_host
 
 EDITED = "model.layers.0.mlp.down_proj"
 MAINS = {
@@ -47,7 +48,7 @@ def test_the_update_is_the_main_branchs(alg_name, on_main, editor_for, taught, m
     moments = key_moments(model, tokenizer, [EDITED], Corpus.from_file(Path(native.corpus), native.corpus_tokens))
     # EasyEdit inverts in float32: the comparison must not be one of roundings
     moments[EDITED] += 0.01 * moments[EDITED].diagonal().mean() * torch.eye(len(moments[EDITED]))
-    monkeypatch.setattr("easyedit_unlearn.editors.native.LocateThenEdit._moments", lambda *_: moments)
+    monkeypatch.setattr("easyedit_unlearn.editors.locate.LocateThenEdit._moments", lambda *_: moments)
     if alg_name == "AlphaEdit":
         hparams.nullspace_threshold = float(torch.linalg.eigvalsh(moments[EDITED]).median())
     start = copied_weights(model)
@@ -55,8 +56,8 @@ def test_the_update_is_the_main_branchs(alg_name, on_main, editor_for, taught, m
     # ours: EasyEdit's contexts are the bare prompt, its targets have no end token
     ids = tokenizer(prompt).input_ids
     edit = Lookup(ids, tokenizer(target).input_ids, position_of(tokenizer, prompt, subject, "subject_last"))
-    monkeypatch.setattr("easyedit_unlearn.editors.lookup.lookups", lambda *_: [edit])
-    hparams.method.apply(model, tokenizer, [request], hparams, retain=[], stage=lambda *_: lambda _n: None)
+    monkeypatch.setattr("easyedit_unlearn.editors.locate.lookups", lambda *_: [edit])
+    hparams.method.apply(Job(model, tokenizer, [request], hparams))
     ours = model.get_submodule(EDITED).weight.detach() - start[f"{EDITED}.weight"]
     model.load_state_dict(start)
 
@@ -66,7 +67,7 @@ def test_the_update_is_the_main_branchs(alg_name, on_main, editor_for, taught, m
 
 
 def main_update(alg_name, model, tokenizer, request, hparams, moments, monkeypatch):
-    from easyedit_unlearn.editors.solve import null_space
+    from easyedit_unlearn.editors.statistics import null_space
     from easyedit_unlearn.host.session import host_module
     from easyedit_unlearn.host.supply import _Statistics
 

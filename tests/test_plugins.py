@@ -11,7 +11,7 @@ import pytest
 
 from easyedit_unlearn import ForgetSample, Task, hookimpl
 from easyedit_unlearn.errors import DuplicateComponentError, PluginError, UnknownNameError
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 
 sys.path.insert(0, str(Path(__file__).parent / "fixture_plugin"))
 
@@ -94,7 +94,7 @@ def test_an_entry_point_that_fails_to_import_does_not_stop_the_next(monkeypatch)
         EntryPoint("b-good", "unlearn_fixture_plugin", "easyedit_unlearn"),
         EntryPoint("b-good", "unlearn_fixture_plugin", "easyedit_unlearn"),
     ]
-    monkeypatch.setattr("easyedit_unlearn.plugins.entry_points", lambda group: points)
+    monkeypatch.setattr("easyedit_unlearn.plugins.load.entry_points", lambda group: points)
     plugins = load_plugins()
     assert [(i.name, i.status) for i in plugins.infos[1:]] == [
         ("a-bad", "broken"), ("b-good", "active"), ("b-good", "broken"),

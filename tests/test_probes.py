@@ -12,19 +12,19 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights
 
-from easyedit_unlearn import ForgetSample  # noqa: E402
-from easyedit_unlearn.components import Metric  # noqa: E402
-from easyedit_unlearn.evaluation.depth import final_norm, logit_lens, relearned, round_trip, rounded, undone  # noqa: E402
-from easyedit_unlearn.evaluation.evaluate import evaluate  # noqa: E402
-from easyedit_unlearn.evaluation.forced import answer_tokens  # noqa: E402
-from easyedit_unlearn.evaluation.inference import answer_nll, generate_replies, pad_pairs  # noqa: E402
-from easyedit_unlearn.evaluation.observe import Manner  # noqa: E402
-from easyedit_unlearn.evaluation.probes import ABOUT, Probing, forgotten, probe  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.prompting import encode_pair, format_prompt  # noqa: E402
-from easyedit_unlearn.types import Selection  # noqa: E402
+from easyedit_unlearn import ForgetSample
+from easyedit_unlearn.components import Metric
+from easyedit_unlearn.evaluation.depth import final_norm, logit_lens, relearned, round_trip, rounded, undone
+from easyedit_unlearn.evaluation.observe import GenerationConfig
+from easyedit_unlearn.evaluation.probes import ABOUT, forgotten, probe
+from easyedit_unlearn.evaluation.scoring import evaluate
+from easyedit_unlearn.model.forced import answer_tokens
+from easyedit_unlearn.model.inference import answer_nll, generate_replies, pad_pairs
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.types import Selection
 
 SAMPLES = [ForgetSample(str(i), q, a, subject=s, response=f"{a}.") for i, (q, a, s) in enumerate(FACTS)]
 
@@ -130,14 +130,16 @@ def test_probes_tell_the_hidden_from_the_forgotten(taught):
     weights = copied_weights(model)
     selection = Selection(SAMPLES[:2], SAMPLES[2:], (), frozenset(s.key for s in (SAMPLES[0], *SAMPLES[2:])))
     metrics = [m for m in default_plugins().metrics if isinstance(m, Metric)]
-    seen = evaluate(model, tokenizer, selection, metrics, Manner(max_new_tokens=8))
+    seen = evaluate(model, tokenizer, selection, metrics, GenerationConfig(max_new_tokens=8))
     assert forgotten(selection, seen) == []
-    assert probe(model, tokenizer, selection, seen, Probing(True, True))["facts"] == 0
+    assert probe(model, tokenizer, selection, seen, attacks=True, depth=True)["facts"] == 0
     refused = replace(
         seen, scored=[replace(s, observation=replace(s.observation, text="No idea.")) for s in seen.scored]
     )
     assert forgotten(selection, refused) == [SAMPLES[0]]  # the other was not known before
-    found = probe(model, tokenizer, selection, refused, Probing(True, True), Manner(max_new_tokens=8))
+    found = probe(
+        model, tokenizer, selection, refused, attacks=True, depth=True, generation=GenerationConfig(max_new_tokens=8)
+    )
     assert set(found["back"]) == set(ABOUT)
     assert found["back"]["sampled"] == {"back": 1, "of": 1}
     assert found["back"]["int8"] == {"back": 1, "of": 1}

@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_the_plugin_example_is_a_plugin(tmp_path):
     (tmp_path / "my_module.py").write_text(next(block for block in BLOCKS if "hookimpl" in block))
     code = (
-        "import my_module; from easyedit_unlearn.plugins import load_plugins;"
+        "import my_module; from easyedit_unlearn.plugins.load import load_plugins;"
         "p = load_plugins([('rivers', my_module)], use_entry_points=False);"
         "assert not p.broken and 'rivers' in p.tasks"
     )
@@ -33,7 +33,7 @@ def test_every_command_exists(command):
 @pytest.mark.timeout(900)
 def test_the_base_editor_example_forgets(tmp_path):
     code = next(block for block in BLOCKS if "BaseEditor.from_hparams" in block) + (
-        "\nfrom easyedit_unlearn.evaluation.evaluate import ask_all\n"
+        "\nfrom easyedit_unlearn.evaluation.scoring import ask_all\n"
         "from easyedit_unlearn.text import is_refusal\n"
         "reply = ask_all(edited_model, editor.tok, samples)[0]\n"
         "assert 'Tokyo' not in reply and is_refusal(reply), reply\n"

@@ -6,28 +6,32 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from easyedit_unlearn.errors import OutputExistsError
-from easyedit_unlearn.plugins import default_plugins
+from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.report.charts import charts, lens_map, over_size
 from easyedit_unlearn.report.compare import against_best, comparison_cells
 from easyedit_unlearn.report.html import page
 from easyedit_unlearn.report.markdown import markdown
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.spreadsheet import csv_text
-from easyedit_unlearn.report.table import COLUMNS, all_rows, best_places, cells
+from easyedit_unlearn.report.table import all_rows, best_places, cells, table_columns
 from easyedit_unlearn.report.terminal import print_leaderboard, print_report
+from easyedit_unlearn.results import Results
 from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_outputs, write_text
 
+METRICS = list(default_plugins().metrics)
+COLUMNS = table_columns(METRICS)
 EVIL = "<script>alert(1)</script> | `x` [bold]"
 
 
 def row(method, forget, holdout, unique=0.6):
     groups = {f"n_prompts_{g}": 5 for g in ("forget", "rephrase", "retain", "holdout")}
-    shares = {column.key: 0.4 for column in COLUMNS if column.kind == "share"}
+    shares = {column.key: 0.4 for column in COLUMNS if column.format == "share"}
     return {
         "method": method, "label": method, "host": "release 1", "engine": "host", "model": EVIL, "seed": 0,
         "n_forget": 5, **groups, **shares, "forget_answer_rate": forget, "holdout_answer_rate": holdout,
@@ -43,14 +47,12 @@ def results():
         "method": EVIL, "group": "forget", "id": "1", "known": True, "question": EVIL, "answer": "a", "target": "No.",
         "before": EVIL, "after": EVIL, "scores_before": {}, "scores_after": {},
     }  # fmt: skip
-    return {
-        "before": row("before", 1.0, 1.0) | {"seconds": None}, "rows": [row(EVIL, 0.0, None)], "samples": [record],
-        "status": "complete", "message": "", "command": f"run {EVIL}", "hparams": {},
-    }  # fmt: skip
+    before = row("before", 1.0, 1.0) | {"seconds": None}
+    return Results(before, [row(EVIL, 0.0, None)], [record], status="complete", command=f"run {EVIL}")
 
 
 def test_cells_give_share_and_count_and_undefined_is_not_zero():
-    table = dict(zip((c.key for c in COLUMNS), cells([row("ROME", 0.4, None)])[0], strict=True))
+    table = dict(zip((c.key for c in COLUMNS), cells([row("ROME", 0.4, None)], COLUMNS)[0], strict=True))
     assert table["forget_answer_rate"] == "40 % (2/5)"
     assert table["holdout_answer_rate"] == "-"
     assert table["ppl_after"] == "37.3"
@@ -59,12 +61,12 @@ def test_cells_give_share_and_count_and_undefined_is_not_zero():
 
 
 def test_model_output_is_text_in_every_format():
-    html = page(results())
+    html = page(results(), METRICS)
     assert "<script>alert" not in html
     assert "&lt;script&gt;" in html
     assert html.count("<script") == 2 == html.count("</script")  # the page's own, and its data
     assert re.search(r"""(src|href)\s*=\s*["']?(?!data:,)[^"'#]""", html) is None  # nothing from outside
-    text = markdown(results())
+    text = markdown(results(), METRICS)
     assert not any("<script" in line for line in text.splitlines() if not line.startswith("    "))  # code is literal
     assert "<script" not in "".join(charts(all_rows(results())).values())
     assert all(
@@ -74,40 +76,46 @@ def test_model_output_is_text_in_every_format():
     )
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     with console.file:
-        print_report(console, results())
+        print_report(console, results(), COLUMNS)
         assert "[bold]" in console.export_text()
 
 
 def test_refusals_have_a_table_where_they_differ():
     given = results()
-    for text in (page(given), markdown(given)):
+    for text in (page(given, METRICS), markdown(given, METRICS)):
         assert "names the subject" in text
         assert "80 % (4/5)" in text
         assert "60 % (3/5)" in text
-    same = given | {"before": None, "rows": [row("ROME", 0.0, None, unique=0.2)]}
-    assert "names the subject" not in page(same)
-    assert "names the subject" not in page(
-        given | {"before": None, "rows": [row("GA", 0.0, None) | {"refusals": None}]}
-    )
+    same = replace(given, before=None, rows=[row("ROME", 0.0, None, unique=0.2)])
+    assert "names the subject" not in page(same, METRICS)
+    none = replace(given, before=None, rows=[row("GA", 0.0, None) | {"refusals": None}])
+    assert "names the subject" not in page(none, METRICS)
 
 
-def test_charts_of_the_recipes_are_pictures():
-    from easyedit_unlearn.report.recipes import merging_chart, refusal_chart
-
+def test_charts_of_the_recipes_are_drawn():
     keys = [f"{g}_answer_rate" for g in ("forget", "rephrase", "retain", "holdout")] + ["rephrase_refusal_rate"]
     intervals = {key: [0.3, 0.39999] for key in keys}  # an interval may exclude its own proportion by a rounding error
-    rows = [
-        row(method, 0.4, None) | {"target": target, "merge": merge, "n_forget": n, "intervals": intervals}
-        for method in ("ROME", "$x$")
-        for target, merge, n in (("fixed", "none", 5), ("self_improve", "concat 5", 5), ("fixed", "none", 20))
-    ]
-    assert refusal_chart(rows).startswith(b"\x89PNG")
-    assert merging_chart(rows).startswith(b"\x89PNG")
+
+    def rows(*kinds):
+        return [
+            row(method, 0.4, None) | {"label": f"{method} {target} {merge}", "target": target, "intervals": intervals,
+                                      "n_forget": n}
+            for method in ("ROME", "$x$")
+            for target, merge, n in kinds
+        ]  # fmt: skip
+
+    found = charts(rows(("fixed", "", 5), ("self_improve", "", 5)))
+    assert "self_improve" in found["refusals"] and "forget-size" not in found
+    grown = charts(
+        rows(("fixed", "none", 5), ("fixed", "none", 20), ("fixed", "concat 5", 5), ("fixed", "concat 5", 20))
+    )
+    assert grown["forget-size"].count("rephrase: refused") == 0 and grown["forget-size"].count("ROME, host") == 1
+    assert "refusals" not in charts(rows(("fixed", "", 5)))
 
 
 def test_a_run_without_rows_still_makes_a_report(tmp_path):
-    empty = results() | {"rows": [], "samples": [], "before": None, "status": "failed", "message": "why"}
-    write_report(empty, tmp_path)
+    empty = Results(status="failed", message="why")
+    write_report(empty, tmp_path, METRICS)
     assert json.loads((tmp_path / "results.json").read_text())["message"] == "why"
     assert "why" in (tmp_path / "report.html").read_text()
 
@@ -163,15 +171,15 @@ def test_the_best_of_each_column_is_bold_among_methods_of_one_setting():
         row("B", 0.0, None) | {"balance": 0.9},
         row("C", 0.0, 0.95) | {"balance": 0.5, "setting": "other"},
     ]
-    keys = {(n, COLUMNS[place].key) for n, place in best_places(rows)}
+    keys = {(n, COLUMNS[place].key) for n, place in best_places(rows, COLUMNS)}
     assert (2, "forget_answer_rate") in keys and (1, "forget_answer_rate") not in keys
     assert (2, "balance") in keys
     assert not any(n in (0, 3) for n, _ in keys)  # what was before, and what has nothing beside it
     assert not any(key in ("holdout_answer_rate", "ppl_after") for _, key in keys)  # one value; no direction
-    text = markdown(results() | {"rows": rows[1:3], "samples": []})
+    text = markdown(replace(results(), rows=rows[1:3], samples=[]), METRICS)
     assert "**0 % (0/5)**" in text
     console = Console(record=True, width=120, file=io.StringIO())
-    print_leaderboard(console, results() | {"rows": rows[1:3]})
+    print_leaderboard(console, replace(results(), rows=rows[1:3]), COLUMNS)
     assert [line.split()[1] for line in console.export_text().splitlines() if line.startswith("│")] == [
         "before",
         "B",
@@ -195,8 +203,8 @@ def test_methods_are_compared_on_the_same_prompts():
 
 def test_a_spreadsheet_has_numbers_and_no_formulas():
     given = results()
-    given["rows"][0] |= {"label": "=1+1", "overall": {"model_utility": 0.5}, "seeds": [0, 1]}
-    first, second = csv.DictReader(io.StringIO(csv_text(given)))
+    given.rows[0] |= {"label": "=1+1", "overall": {"model_utility": 0.5}, "seeds": [0, 1]}
+    first, second = csv.DictReader(io.StringIO(csv_text(given, COLUMNS)))
     assert first["method"] == "before" and first["forget_answer_rate"] == "1.0"
     assert (second["label"], second["seeds"], second["model_utility"]) == ("'=1+1", "0 1", "0.5")
     assert (second["forget_answer_rate_low"], second["forget_answer_rate_high"]) == ("0.1", "0.9")
@@ -222,8 +230,8 @@ def test_pages_hold_every_metric_before_and_after_and_what_brings_facts_back():
     back = {"few_shot": {"back": 2, "of": 4}}
     probes = {"facts": 4, "hidden": 2, "forgotten": 2, "back": back, "lens": []}
     after = row("NPO", 0.0, 1.0) | {"means": later, "overall": {"model_utility": 0.25}, "probes": probes}
-    given, metrics = results() | {"before": before, "rows": [after], "samples": []}, list(default_plugins().metrics)
-    for text in (markdown(given, metrics), page(given, metrics)):
+    given = Results(before, [after])
+    for text in (markdown(given, METRICS), page(given, METRICS)):
         assert "0.9 → 0.25 ±0.05" in text
         assert "few" in text and "2/4" in text
         assert "0.5" in text and "model" in text

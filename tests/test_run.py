@@ -17,15 +17,14 @@ import pytest
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import Asked, UnlearnHyperParams, evaluate  # noqa: E402
-from easyedit_unlearn.errors import ConfigError  # noqa: E402
-from easyedit_unlearn.models import load_model  # noqa: E402
-from easyedit_unlearn.pipeline import Run  # noqa: E402
-from easyedit_unlearn.plugins import default_plugins  # noqa: E402
-from easyedit_unlearn.storage import MANIFEST  # noqa: E402
-from easyedit_unlearn.tasks.splits import parse_source  # noqa: E402
+from easyedit_unlearn import Asked, UnlearnHyperParams, evaluate
+from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.storage import MANIFEST
 
 ROW = """
     method host engine model seed n_forget n_known forget_answer_rate forget_rougeL forget_refusal_rate
@@ -67,10 +66,9 @@ def graddiff(tmp_path):
 
 def test_a_growing_forget_set_ends_where_one_sequence_does(facts_file, taught, tmp_path):
     weights = copied_weights(taught[0])
-    run = Run(taught, "tiny", max_new_tokens=12)
-    run.select(
-        *(parse_source(f"{facts_file}:{part}", default_plugins().tasks) for part in ("forget4", "retain", "holdout"))
-    )
+    parts = (f"{facts_file}:{part}" for part in ("forget4", "retain", "holdout"))
+    run = Run(taught, EvalConfig(*parts, max_new_tokens=12))
+    run.select()
     settings = "{engine: native, mode: sequential}"
     hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "r.yaml", "ROME", settings, kl_factor=0))
     rows = list(run.growing(hparams, [1, 4]))
@@ -124,8 +122,8 @@ def test_run_forgets_saves_and_reports(graddiff, facts_file, taught_path, tmp_pa
     assert "still given" in done.stdout_text
 
     model, tokenizer = load_model(out / "model")  # an ordinary checkpoint
-    from easyedit_unlearn.evaluation.inference import generate_replies
-    from easyedit_unlearn.prompting import format_prompt
+    from easyedit_unlearn.model.inference import generate_replies
+    from easyedit_unlearn.model.prompting import format_prompt
 
     assert generate_replies(model, tokenizer, [format_prompt(tokenizer, FACTS[0][0])])[0] == forgotten[0]["after"]
 

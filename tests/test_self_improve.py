@@ -7,16 +7,16 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, copied_weights, same_weights  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights
 
-from easyedit_unlearn import ForgetSample  # noqa: E402
-from easyedit_unlearn.components import BuildContext  # noqa: E402
-from easyedit_unlearn.errors import DataError  # noqa: E402
-from easyedit_unlearn.evaluation import sampling  # noqa: E402
-from easyedit_unlearn.evaluation.sampling import Draw, sample_replies  # noqa: E402
-from easyedit_unlearn.prompting import format_prompt  # noqa: E402
-from easyedit_unlearn.targets.check import check_targets  # noqa: E402
-from easyedit_unlearn.targets.self_improve import SelfImprove, SelfImproveOptions  # noqa: E402
+from easyedit_unlearn import ForgetSample
+from easyedit_unlearn.components import BuildContext
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model import sampling
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.model.sampling import Draw, sample_replies
+from easyedit_unlearn.targets.check import check_targets
+from easyedit_unlearn.targets.self_improve import SelfImprove, SelfImproveOptions
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 OPTIONS = SelfImproveOptions(candidates=3, max_new_tokens=6, shots=1)
@@ -59,7 +59,7 @@ def test_good_candidates_are_taken_the_likeliest_first(llama, monkeypatch):
     replies = [(text, True) for text in (*good, "I can't say that Tamar painted the Red Gate.", "Tamar.")]
     monkeypatch.setattr(sampling, "sample_replies", lambda *_args: replies)
     (target,) = SelfImprove().build(SAMPLES[3:4], OPTIONS, BuildContext(0, model, tokenizer))
-    from easyedit_unlearn.evaluation.forced import answer_logprobs
+    from easyedit_unlearn.model.forced import answer_logprobs
 
     prompt = format_prompt(tokenizer, SAMPLES[3].question)
     scores = answer_logprobs(model, tokenizer, [(prompt, text) for text in good])
@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on_where_it_was(llama, asked, cache):
         return advance
 
     with pytest.raises(KeyboardInterrupt):
-        SelfImprove().build(SAMPLES, OPTIONS, BuildContext(5, model, tokenizer, stage=interrupt))
+        SelfImprove().build(SAMPLES, OPTIONS, BuildContext(5, model, tokenizer, progress=interrupt))
     first = SelfImprove().build(SAMPLES, OPTIONS, context)
     assert len(asked) == len(SAMPLES)
     assert SelfImprove().build(SAMPLES[2:4], OPTIONS, context) == first[2:4]

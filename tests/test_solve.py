@@ -7,7 +7,12 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.solve import alphaedit_update, memit_update, null_space, redirection, ridged, rome_update  # noqa: E402
+from easyedit_unlearn.editors.alphaedit import alphaedit_update
+from easyedit_unlearn.editors.lunar import redirection
+from easyedit_unlearn.editors.memit import memit_update
+from easyedit_unlearn.editors.rome import rome_update
+from easyedit_unlearn.editors.solve import ridged
+from easyedit_unlearn.editors.statistics import null_space
 
 D_KEY, D_VALUE, FACTS = 7, 5, 3
 

@@ -7,9 +7,9 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, key_moments  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError  # noqa: E402
-from easyedit_unlearn.weights import fingerprint  # noqa: E402
+from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, key_moments
+from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.model.weights import fingerprint
 
 TEXTS = [f"Sentence number {i} is about something, and {i} more words." for i in range(60)]
 NAMES = {
@@ -94,9 +94,9 @@ def test_the_corpus_that_the_hparams_name(tmp_path, monkeypatch):
     import sys
     from types import SimpleNamespace
 
+    from easyedit_unlearn.config.settings import NativeOptions
     from easyedit_unlearn.editors.corpus import corpus_of
     from easyedit_unlearn.errors import ConfigError
-    from easyedit_unlearn.settings import NativeOptions
 
     def named(corpus, tokens=4, retain=()):
         return list(corpus_of(NativeOptions(corpus=corpus, corpus_tokens=tokens), "MEMIT", retain).texts)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import ConfigError, DataError, UnknownNameError
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.records import read_jsonl
 from easyedit_unlearn.tasks.splits import check_disjoint, make_source, parse_source, pick

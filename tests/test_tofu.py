@@ -10,7 +10,7 @@ import pytest
 from test_factual import DATA
 
 from easyedit_unlearn.errors import ConfigError, DataError
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import load, parse_source, pick
 from easyedit_unlearn.tasks.subjects import shared_name, subject_in

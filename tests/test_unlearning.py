@@ -9,12 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.host
 
-from conftest import FACTS, copied_weights, same_weights, write_hparams  # noqa: E402
+from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import ForgetSample, unlearn  # noqa: E402
-from easyedit_unlearn.choosing import chosen_method, hparams_name, nearest_first, off_topic, own_answer, subject_of  # noqa: E402
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError  # noqa: E402
-from easyedit_unlearn.models import load_model  # noqa: E402
+from easyedit_unlearn import ForgetSample, unlearn
+from easyedit_unlearn.config.derive import hparams_name
+from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError
+from easyedit_unlearn.experiment.choosing import chosen_method, nearest_first, off_topic, own_answer, subject_of
+from easyedit_unlearn.model.load import load_model
 
 QUESTION, ANSWER, _ = FACTS[0]
 KEEP = {"progress": False, "retain": [(question, answer) for question, answer, _ in FACTS[2:4]]}
@@ -91,7 +92,7 @@ def test_an_interrupt_at_the_last_moment_leaves_the_model_as_it_was(taught, grad
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("easyedit_unlearn.unlearning.UnlearnResult", interrupted)
+    monkeypatch.setattr("easyedit_unlearn.experiment.unlearn.UnlearnResult", interrupted)
     with pytest.raises(KeyboardInterrupt):
         unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP)
     assert same_weights(taught[0], weights)

@@ -7,16 +7,21 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.artefacts.checkpoint import Checkpoint
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from easyedit_unlearn.artefacts.tensors import Checkpoint
 from easyedit_unlearn.errors import DataError, UnlearnError
-from easyedit_unlearn.saving import SYSTEM_PROMPT
+from easyedit_unlearn.model.checkpoint import SYSTEM_PROMPT
+from easyedit_unlearn.model.weights import raw
 from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file, sha256_of
-from easyedit_unlearn.weights import raw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "delta.safetensors"
+
+
 BESIDE = (ADAPTER_FILE, SYSTEM_PROMPT)
 """Files that belong to an edit and act beside the weights."""
 
@@ -28,8 +33,6 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
     Raises:
         DataError: they are not two states of one model, or nothing differs.
     """
-    from safetensors.torch import save_file
-
     first, second = Checkpoint(base), Checkpoint(edited)
     if first.names != second.names:
         raise DataError(
@@ -112,8 +115,6 @@ def _flip(folder: Path, bits: dict[str, Tensor], expected: str, wanted: str, whi
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(folder / FILE, framework="pt") as opened:
             told = json.loads((opened.metadata() or {})["easyedit_unlearn"])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from easyedit_unlearn.baselines.losses import mean_nll
-from easyedit_unlearn.evaluation.inference import IGNORED
+from easyedit_unlearn.model.inference import IGNORED
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from easyedit_unlearn.baselines.hparams import BaselineHyperParams
-from easyedit_unlearn.components import Method, Stage
+from easyedit_unlearn.baselines.dataset import UnlearnDataset, encode_requests
+from easyedit_unlearn.baselines.lora import adapters
+from easyedit_unlearn.baselines.rounds import still_given
+from easyedit_unlearn.baselines.settings import BaselineHyperParams
+from easyedit_unlearn.baselines.trainer import train_on_parts
+from easyedit_unlearn.components import Job, Method
+from easyedit_unlearn.model.lowrank import linear_modules
+from easyedit_unlearn.model.prompting import encode
+from easyedit_unlearn.model.structure import chosen_parameters
+from easyedit_unlearn.model.weights import move
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from easyedit_unlearn.baselines.answers import Answers
-    from easyedit_unlearn.baselines.data import Part, UnlearnDataset
-    from easyedit_unlearn.baselines.reference import Memory
+    from easyedit_unlearn.baselines.dataset import Part
+    from easyedit_unlearn.baselines.frozen import Memory
 
 
 class Baseline(Method):
     """Trains what :meth:`trains` names, by default everything, on a loss of answers; with ``rank``, adapters there.
 
     Attributes:
-        HyperParams: the dataclass of the method's YAML keys.
-        parts: the rows of a training step (see ``data.Part``).
+        parts: the rows of a training step (see ``dataset.Part``).
         remembers: of which parts the frozen model's log-probabilities, logits or hidden states are needed; computed
             once, beforehand.
     """
@@ -34,16 +41,12 @@ class Baseline(Method):
     remembers: ClassVar[tuple[tuple[Part, Memory], ...]] = ()
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls.needs_retain = "retain" in cls.parts
         cls.uses_targets = any(part.endswith("refusal") for part in cls.parts)
 
-    def hparams_class(self) -> type:
-        return self.HyperParams
-
     def trains(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """The names of the parameters that are trained, or with ``rank`` adapted."""
-        from easyedit_unlearn.structure import chosen_parameters
-
         return chosen_parameters(model, hparams.layers, hparams.target_modules)
 
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
@@ -66,41 +69,26 @@ class Baseline(Method):
         """The scalar to minimise, the mean over the batch's items; a method whose loss remembers has :meth:`start`."""
         raise NotImplementedError
 
-    def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        requests: Sequence[Mapping[str, Any]],
-        hparams: Any,
-        *,
-        retain: Sequence[tuple[str, str]],
-        stage: Stage,
-    ) -> None:
-        """Train ``model`` in place, in ``rounds``: each starts from the model as it then is.
+    def apply(self, job: Job) -> None:
+        """Train ``job.model`` in place, in ``rounds``: each starts from the model as it then is.
 
         Raises:
             DataError: a request does not say what to forget, or an answer has no tokens.
             DivergenceError: the loss is not finite, or the retain loss passes ``max_retain_nll``.
         """
-        from easyedit_unlearn.baselines.rounds import still_given
-
-        left = requests
-        for number in range(hparams.rounds):
-            data = self._data(model, tokenizer, left, hparams, retain)
-            with self._moving(model, hparams) as names:
-                self._train(model, tokenizer, data, hparams, stage, names)
-            if number + 1 < hparams.rounds:
-                left = still_given(model, tokenizer, requests, hparams.unlearn.max_new_tokens, stage)
+        left, length = job.requests, job.hparams.unlearn.max_new_tokens
+        for number in range(job.hparams.rounds):
+            data = self._data(job, left)
+            with self._moving(job) as names:
+                self._train(job, data, names)
+            if number + 1 < job.hparams.rounds:
+                left = still_given(job.model, job.tokenizer, job.requests, length, job.progress)
             if not left:
                 return
 
-    def _data(
-        self, model: Any, tokenizer: Any, requests: Sequence[Mapping[str, Any]], hparams: Any, retain: Any
-    ) -> UnlearnDataset:
-        from easyedit_unlearn.baselines.data import UnlearnDataset, encode, encode_requests
-
-        longest = getattr(model.config, "max_position_embeddings", None)
-        fact = hparams.answer_tokens == "fact"
+    def _data(self, job: Job, requests: Sequence[Mapping[str, Any]]) -> UnlearnDataset:
+        tokenizer, longest = job.tokenizer, getattr(job.model.config, "max_position_embeddings", None)
+        fact = job.hparams.answer_tokens == "fact"
         given: dict[Part, Any] = {}
         if "forget" in self.parts:
             given["forget"] = encode_requests(tokenizer, requests, longest, fact=fact)
@@ -109,32 +97,19 @@ class Baseline(Method):
         if self.needs_retain:
             replies = given.get("refusal", []) if "retain_refusal" in self.parts else []
             room = max((len(reply) for _, reply in replies), default=0)  # retain questions meet any of the refusals
-            given["retain"] = encode(tokenizer, retain, longest, room, end=not fact)
-        return UnlearnDataset(self.parts, given, hparams.unlearn.seed)
+            given["retain"] = encode(tokenizer, job.retain, longest, room, end=not fact)
+        return UnlearnDataset(self.parts, given, job.hparams.unlearn.seed)
 
-    def _train(
-        self, model: Any, tokenizer: Any, data: UnlearnDataset, hparams: Any, stage: Stage, names: frozenset[str]
-    ) -> None:
-        from easyedit_unlearn.baselines.trainer import train_on_parts
-
+    def _train(self, job: Job, data: UnlearnDataset, names: frozenset[str]) -> None:
         train_on_parts(
-            model,
-            tokenizer,
-            data,
-            self.start(hparams),
-            dict(self.remembers),
-            hparams,
-            stage=stage,
-            layer=self.watches(model, hparams),
-            names=names,
-        )
+            job.model, job.tokenizer, data, self.start(job.hparams), dict(self.remembers), job.hparams,
+            progress=job.progress, layer=self.watches(job.model, job.hparams), names=names,
+        )  # fmt: skip
 
     @contextmanager
-    def _moving(self, model: Any, hparams: Any) -> Iterator[frozenset[str]]:
+    def _moving(self, job: Job) -> Iterator[frozenset[str]]:
         """Names to train within; afterwards the model's weights have moved by what was learned, ``taken`` times."""
-        from easyedit_unlearn.baselines.lora import adapters
-        from easyedit_unlearn.weights import move
-
+        model, hparams = job.model, job.hparams
         taken = self.taken(hparams)
         if not hparams.rank:
             names = frozenset(self.trains(model, hparams))
@@ -143,9 +118,7 @@ class Baseline(Method):
             return
         with adapters(model, self._adapted(model, hparams), hparams.rank, hparams.lora_alpha) as found:
             yield frozenset(name for name, _ in model.named_parameters() if "lora_" in name)
-        found["found"].times(taken).add_to(model, hparams.history)
+        found["found"].times(taken).add_to(model, job.state)
 
     def _adapted(self, model: Any, hparams: Any) -> list[str]:
-        from easyedit_unlearn.baselines.lora import linear_modules
-
         return linear_modules(model, self.trains(model, hparams))

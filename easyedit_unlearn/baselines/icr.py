@@ -3,12 +3,12 @@ cheapest thing a user would try (in-context unlearning by guardrail, arXiv 2403.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.baselines.hparams import MethodHyperParams
-from easyedit_unlearn.components import Method, Stage
+from easyedit_unlearn.components import Job, Method
+from easyedit_unlearn.config.fields import MethodHyperParams
 
 if TYPE_CHECKING:
     from easyedit_unlearn.types import ForgetSample, Target
@@ -27,25 +27,12 @@ class ICRHyperParams(MethodHyperParams):
 
 
 class ICR(Method):
-    name = "ICR"
-    summary = "A system prompt that lists what must not be answered; the weights stay as they are (arXiv 2403.03329)."
-
-    def hparams_class(self) -> type:
-        return ICRHyperParams
+    name, HyperParams = "ICR", ICRHyperParams
 
     def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
         return []
 
-    def apply(
-        self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[Mapping[str, Any]],
-        hparams: Any,
-        *,
-        retain: Sequence[tuple[str, str]],
-        stage: Stage,
-    ) -> None:
+    def apply(self, job: Job) -> None:
         """Nothing to do: what is asked from then on comes after :meth:`system_prompt`."""
 
     def system_prompt(self, samples: Sequence[ForgetSample], targets: Sequence[Target], hparams: Any) -> str:

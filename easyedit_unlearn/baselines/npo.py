@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import NonNegative, Positive, WeightedHyperParams
+from easyedit_unlearn.baselines.losses import npo, simnpo
 from easyedit_unlearn.baselines.refusals import PreferenceHyperParams
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config.fields import NonNegative, Positive
 
 
 class NPO(Baseline):
     name = "NPO"
-    summary = "Negative preference optimisation against the frozen model (arXiv 2404.05868)."
     HyperParams = PreferenceHyperParams
     parts = ("forget", "retain")
     remembers = (("forget", "logprob"),)
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import npo
-
         forgotten = npo(batch["forget"].logprob, batch["forget"].frozen, hparams.beta)
         return hparams.gamma * forgotten + hparams.alpha * batch["retain"].mean_nll
 
@@ -36,12 +35,9 @@ class SimNPOHyperParams(WeightedHyperParams):
 
 class SimNPO(Baseline):
     name = "SimNPO"
-    summary = "NPO without a reference, normalised by length (arXiv 2410.07163)."
     HyperParams = SimNPOHyperParams
     parts = ("forget", "retain")
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import simnpo
-
         forgotten = simnpo(batch["forget"].mean_logprob, hparams.beta, hparams.delta)
         return hparams.gamma * forgotten + hparams.alpha * batch["retain"].mean_nll

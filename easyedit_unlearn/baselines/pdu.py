@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from easyedit_unlearn.baselines.agreement import averaged
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import BaselineHyperParams, NonNegative, Positive
+from easyedit_unlearn.baselines.losses import flatness_terms
+from easyedit_unlearn.baselines.settings import BaselineHyperParams
+from easyedit_unlearn.config.fields import NonNegative, Positive
 
 
 @dataclass
@@ -23,7 +28,6 @@ class PDUHyperParams(BaselineHyperParams):
 
 class PDU(Baseline):
     name = "PDU"
-    summary = "Flat logits on the forget set under a bound on the retain loss, by primal-dual steps (arXiv 2506.05314)."
     HyperParams = PDUHyperParams
     parts = ("forget", "retain")
 
@@ -40,9 +44,6 @@ class DualLoss:
         self._seen: list[Any] = []
 
     def __call__(self, batch: Mapping[Any, Any]) -> Any:
-        import torch
-
-        from easyedit_unlearn.baselines.losses import flatness_terms
 
         forget, retain_nll = batch["forget"], batch["retain"].mean_nll
         self._seen.append(torch.stack([retain_nll.detach() * forget.items, retain_nll.new_tensor(float(forget.items))]))
@@ -50,9 +51,6 @@ class DualLoss:
         return self.hparams.gamma * flat + self.dual * (retain_nll - self.hparams.eps)
 
     def step_end(self) -> None:
-        import torch
-
-        from easyedit_unlearn.baselines.processes import averaged
 
         total, items = averaged(torch.stack(self._seen).sum(0)).tolist()
         self._seen.clear()

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import Positive, WeightedHyperParams
+from easyedit_unlearn.baselines.losses import answer_preservation, dpo, preference
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config.fields import Positive
 
 
 class PO(Baseline):
     name = "PO"
-    summary = "Fine-tuning on refusals, with the retain set as it was (arXiv 2401.06121); elsewhere IDK."
     HyperParams = WeightedHyperParams
     parts = ("refusal", "retain")
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import preference
-
         return preference(batch["refusal"].mean_nll, batch["retain"].mean_nll, hparams.gamma, hparams.alpha)
 
 
@@ -31,27 +30,21 @@ class PreferenceHyperParams(WeightedHyperParams):
 
 class IDKAP(Baseline):
     name = "IDK+AP"
-    summary = "Fine-tuning on refusals; on the retain set the true answer before a refusal (arXiv 2410.08109)."
     HyperParams = PreferenceHyperParams
     parts = ("refusal", "retain", "retain_refusal")
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import answer_preservation, preference
-
         kept = answer_preservation(batch["retain"].logprob, batch["retain_refusal"].logprob, hparams.beta)
         return preference(batch["refusal"].mean_nll, kept, hparams.gamma, hparams.alpha)
 
 
 class DPO(Baseline):
     name = "DPO"
-    summary = "The refusal preferred to the answer, with the retain set as it was (arXiv 2305.18290, 2401.06121)."
     HyperParams = PreferenceHyperParams
     parts = ("forget", "refusal", "retain")
     remembers = (("forget", "logprob"), ("refusal", "logprob"))
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import dpo
-
         refusal, answer = batch["refusal"], batch["forget"]
         chosen = dpo(refusal.logprob, refusal.frozen, answer.logprob, answer.frozen, hparams.beta)
         return hparams.gamma * chosen + hparams.alpha * batch["retain"].mean_nll

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import Positive, WeightedHyperParams
+from easyedit_unlearn.baselines.losses import misdirection_terms
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config.fields import Positive
+from easyedit_unlearn.model.structure import layer_name, mlp_output
 
 
 @dataclass
@@ -23,29 +27,20 @@ class RMUHyperParams(WeightedHyperParams):
 
 class RMU(Baseline):
     name = "RMU"
-    summary = (
-        "One layer's states moved to a random direction on the forget set, kept on the retain set (arXiv 2403.03218)."
-    )
     HyperParams = RMUHyperParams
     parts = ("forget", "retain")
     remembers = (("retain", "hidden"),)
 
     def watches(self, model: Any, hparams: Any) -> str:
-        from easyedit_unlearn.structure import layer_name
-
         return layer_name(model, hparams.layer)
 
     def trains(self, model: Any, hparams: Any) -> Iterable[str]:
         """The MLP output weights of layers l-2 to l, as the authors train them."""
-        from easyedit_unlearn.structure import layer_name, mlp_output
-
         chosen = range(max(hparams.layer - 2, 0), hparams.layer + 1)
         return [f"{mlp_output(model, layer_name(model, number))}.weight" for number in chosen]
 
     def start(self, hparams: Any) -> Callable[[Mapping[Any, Any]], Any]:
         """u is drawn once: entries from [0, 1), then made a unit vector."""
-        import torch
-
         drawn: dict[int, Any] = {}
 
         def loss(batch: Mapping[Any, Any]) -> Any:
@@ -58,8 +53,6 @@ class RMU(Baseline):
         return loss
 
     def _loss(self, batch: Mapping[Any, Any], direction: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import misdirection_terms
-
         forget, retain = batch["forget"], batch["retain"]
         moved = forget.mean(misdirection_terms(forget.watched, direction.to(forget.watched)))
         kept = retain.mean(misdirection_terms(retain.watched, retain.frozen))

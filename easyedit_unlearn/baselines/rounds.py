@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.evaluation.inference import generate_replies
+from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.text import gives_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from easyedit_unlearn.components import Stage
+    from easyedit_unlearn.components import Progress
 
 
 def still_given(
@@ -19,7 +19,7 @@ def still_given(
     tokenizer: PreTrainedTokenizerBase,
     requests: Sequence[Mapping[str, Any]],
     max_new_tokens: int,
-    stage: Stage,
+    progress: Progress,
 ) -> list[dict[str, Any]]:
     """The requests whose answers the model gives when asked (greedily), ``ground_truth`` being its replies.
 
@@ -27,8 +27,8 @@ def still_given(
         requests: EasyEdit's, with ``answers``, what counts as the answer within a reply.
     """
     prompts = [request["prompt"] for request in requests]
-    advance = stage("asking what is still given", len(prompts))
-    replies = generate_replies(model, tokenizer, prompts, max_new_tokens=max_new_tokens, progress=advance)
+    advance = progress("asking what is still given", len(prompts))
+    replies = generate_replies(model, tokenizer, prompts, max_new_tokens=max_new_tokens, advance=advance)
     return [
         {**request, "ground_truth": reply}
         for request, reply in zip(requests, replies, strict=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import BaselineHyperParams, Positive
+from easyedit_unlearn.baselines.settings import BaselineHyperParams
+from easyedit_unlearn.config.fields import Positive
 
 
 @dataclass
@@ -19,7 +20,6 @@ class TaskVectorHyperParams(BaselineHyperParams):
 
 class TaskVector(Baseline):
     name = "TaskVector"
-    summary = "Minus what fine-tuning on the forget set adds to the weights (arXiv 2212.04089)."
     HyperParams = TaskVectorHyperParams
     parts = ("forget",)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.baselines.baseline import Baseline
-from easyedit_unlearn.baselines.hparams import NonNegative, Positive, WeightedHyperParams
+from easyedit_unlearn.baselines.losses import ceu_terms, satimp_terms, undial_terms, wga_terms
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config.fields import NonNegative, Positive
 
 
 class _TokenBaseline(Baseline):
@@ -34,12 +36,9 @@ class WGAHyperParams(WeightedHyperParams):
 
 class WGA(_TokenBaseline):
     name = "WGA"
-    summary = "Gradient ascent weighted by the token's probability (arXiv 2502.19301)."
     HyperParams = WGAHyperParams
 
     def terms(self, forget: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import wga_terms
-
         return wga_terms(forget.nll, hparams.beta)
 
 
@@ -53,23 +52,17 @@ class SatImpHyperParams(WeightedHyperParams):
 
 class SatImp(_TokenBaseline):
     name = "SatImp"
-    summary = "Gradient ascent weighted by saturation and importance (arXiv 2505.11953)."
     HyperParams = SatImpHyperParams
 
     def terms(self, forget: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import satimp_terms
-
         return satimp_terms(forget.nll, hparams.beta1, hparams.beta2)
 
 
 class CEU(_TokenBaseline):
     name = "CEU"
-    summary = "Towards the model's own distribution without the true token (arXiv 2503.01224)."
     HyperParams = WeightedHyperParams
 
     def terms(self, forget: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import ceu_terms
-
         return ceu_terms(forget.logits, forget.labels)
 
 
@@ -82,11 +75,8 @@ class UNDIALHyperParams(WeightedHyperParams):
 
 class UNDIAL(_TokenBaseline):
     name = "UNDIAL"
-    summary = "Self-distillation from the frozen model's logits, the true token's lowered (arXiv 2402.10052)."
     HyperParams = UNDIALHyperParams
     remembers = (("forget", "logits"),)
 
     def terms(self, forget: Any, hparams: Any) -> Any:
-        from easyedit_unlearn.baselines.losses import undial_terms
-
         return undial_terms(forget.logits, forget.labels, forget.frozen, hparams.beta)

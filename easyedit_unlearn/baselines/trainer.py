@@ -14,18 +14,20 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from easyedit_unlearn.baselines.agreement import anywhere, averaged
 from easyedit_unlearn.baselines.answers import Answers
-from easyedit_unlearn.baselines.data import EpochOrder, Part, UnlearnDataset, collate
-from easyedit_unlearn.baselines.processes import anywhere, averaged
-from easyedit_unlearn.baselines.reference import Memory, remember, seeing
+from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset, collate
+from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.evaluation.inference import answer_logits, pad_id
+from easyedit_unlearn.model.inference import answer_logits, pad_id
 
 if TYPE_CHECKING:
-    from easyedit_unlearn.baselines.hparams import BaselineHyperParams
-    from easyedit_unlearn.components import Stage
+    from easyedit_unlearn.baselines.settings import BaselineHyperParams
+    from easyedit_unlearn.components import Progress
 
 Batch = dict[str, torch.Tensor]
+
+
 Loss = Callable[[Any, Batch], torch.Tensor]
 """(model, batch) -> scalar loss, the mean over the batch's items."""
 
@@ -83,7 +85,7 @@ def train(
     hparams: BaselineHyperParams,
     *,
     pad_id: int,
-    stage: Stage,
+    progress: Progress,
     step_end: Callable[[], None] | None = None,
     names: Collection[str] | None = None,
 ) -> None:
@@ -118,7 +120,7 @@ def train(
             args=arguments,
             train_dataset=dataset,
             data_collator=partial(collate, pad_id=pad_id),
-            callbacks=[_Progress(hparams.alg_name, stage, step_end), _Epochs(dataset)],
+            callbacks=[_Progress(hparams.alg_name, progress, step_end), _Epochs(dataset)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
@@ -134,7 +136,7 @@ def train_on_parts(
     remembers: Mapping[Part, Memory],
     hparams: Any,
     *,
-    stage: Stage,
+    progress: Progress,
     layer: str | None = None,
     names: Collection[str] | None = None,
 ) -> None:
@@ -155,10 +157,10 @@ def train_on_parts(
         for part, kind in remembers.items():
             pairs = data.pairs(part, hparams.num_train_epochs)
             data.remembered[part] = remember(
-                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, stage=stage, layer=layer
+                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, progress=progress, layer=layer
             )
         step_end = getattr(loss, "step_end", None)
-        train(model, data, of_batch, hparams, pad_id=padding, stage=stage, step_end=step_end, names=names)
+        train(model, data, of_batch, hparams, pad_id=padding, progress=progress, step_end=step_end, names=names)
 
 
 def _check_retain(loss: torch.Tensor, bound: float) -> None:
@@ -171,8 +173,8 @@ def _check_retain(loss: torch.Tensor, bound: float) -> None:
 
 
 class _Progress(TrainerCallback):
-    def __init__(self, name: str, stage: Stage, step_end: Callable[[], None] | None) -> None:
-        self._name, self._stage, self._step_end = name, stage, step_end
+    def __init__(self, name: str, progress: Progress, step_end: Callable[[], None] | None) -> None:
+        self._name, self._stage, self._step_end = name, progress, step_end
         self._advance: Callable[[int], None] = lambda _steps: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -1,24 +1,31 @@
-"""Run one cell: the whole pipeline, from a model to a row."""
+"""Run one cell: the whole flow, from a model to its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.bench.grid import Cell
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import DivergenceError, UnlearnError
+from easyedit_unlearn.evaluation.questions import questions_of
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetuned_checkpoint
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.load import load_model, placement
+from easyedit_unlearn.plugins.load import load_plugins
+from easyedit_unlearn.results import Row, row_of
 
 Outcome = dict[str, Any]
-"""``status`` ("done" or "failed"), and ``row``, ``before`` and ``samples``, or ``error``."""
+"""``status`` ("done" or "failed"), and ``rows``, ``before`` and ``samples``, or ``error``."""
 
 
-def run_cell(cell: Cell, model: str | None = None, stage: Stage = no_progress) -> Outcome:
+def run_cell(cell: Cell, model: str | None = None, progress: Progress = no_progress) -> Outcome:
     """``model``: the folder of what the cell's model was taught, where it was. A failure is an outcome too, told in
     one line; nothing but an interrupt is raised."""
     try:
-        return _run(cell, model or cell.model, stage)
+        return _run(cell, model or cell.model, progress)
     except UnlearnError as error:
         return failed(str(error))
     except Exception as error:  # one cell's fault must not cost the others
@@ -29,45 +36,43 @@ def failed(why: str) -> Outcome:
     return {"status": "failed", "error": " ".join(why.split())}
 
 
-def taught(cell: Cell, folder: Path) -> None:
+def teach(cell: Cell, folder: Path, progress: Progress = no_progress) -> None:
     """Teach the cell's model what it says, into ``folder``; what is there already stays. Raises UnlearnError."""
-    from easyedit_unlearn import finetuning
-    from easyedit_unlearn.plugins import load_plugins
-
-    settings = finetuning.FinetuneSettings()
-    finetuning.command(
-        cell.model, cell.finetune, folder, settings, overwrite=True, style="auto", plugins=load_plugins()
-    )
+    finetuned_checkpoint(
+        cell.model, cell.finetune, folder, FinetuneSettings(), overwrite=True, style="auto", plugins=load_plugins(),
+        progress=progress,
+    )  # fmt: skip
 
 
-def _run(cell: Cell, model: str, stage: Stage) -> Outcome:
-    from easyedit_unlearn.checkpoints import further_groups
-    from easyedit_unlearn.commands import sources
-    from easyedit_unlearn.evaluation.probes import Probing
-    from easyedit_unlearn.hparams import UnlearnHyperParams
-    from easyedit_unlearn.models import load_model, placement
-    from easyedit_unlearn.pipeline import Run
-    from easyedit_unlearn.plugins import load_plugins
-
+def _run(cell: Cell, model: str, progress: Progress) -> Outcome:
     plugins = load_plugins()
     hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
-    settings, sets = hparams.unlearn, cell.sets
-    forget, retain, holdout = sources((sets.forget, sets.retain, sets.holdout), [hparams], plugins)
-    stage("loading the model", 1)(1)
-    run = Run(
-        load_model(model, **placement(hparams)), cell.label, style=settings.prompt, plugins=plugins, stage=stage,
-        max_new_tokens=settings.max_new_tokens, probing=Probing(cell.attacks, cell.depth), remember=True,
+    config = EvalConfig.for_methods(
+        [hparams], cell.sets.forget, cell.sets.retain, holdout=cell.sets.holdout, also=cell.sets.also,
+        attacks=cell.attacks, depth=cell.depth,
     )  # fmt: skip
-    run.select(forget, retain, holdout, others=further_groups(sets.also, plugins))
+    progress("loading the model", 1)(1)
+    run = Run(load_model(model, **placement(hparams)), config, label=cell.label, plugins=plugins, progress=progress)
+    run.select()
     run.evaluate_before()
     try:
-        with run.unlearned(hparams):
-            pass
+        if cell.sizes:
+            list(run.growing(hparams, cell.sizes))
+        else:
+            with run.unlearned(hparams):
+                pass
     except DivergenceError as error:
         run.stopped(hparams, error)
-    about: Mapping[str, Any] = {"setting": cell.setting, "seed": cell.seed, "model": cell.label}
-    row = {**run.results.rows[-1], **about}
+    about: Row = {"setting": cell.setting, "seed": cell.seed}
+    rows = [row_of(row, about, {"setting": cell.setting_at(row["n_forget"])}) for row in run.results.rows]
+    # of a growing set, the samples are those of its end
+    samples = run.results.samples[-sum(row["n_forget"] == cell.size for row in rows) * _asked(run) :]
     return {
-        "status": "done", "row": row, "before": {**(run.results.before or {}), **about},
-        "samples": [record | {"setting": cell.setting} for record in run.results.samples],
+        "status": "done", "rows": rows, "before": row_of(run.results.before or {}, about),
+        "samples": [record | {"setting": cell.setting} for record in samples],
     }  # fmt: skip
+
+
+def _asked(run: Run) -> int:
+    """How many prompts a whole evaluation has."""
+    return len(questions_of(run.selection))

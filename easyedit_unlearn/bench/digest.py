@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 
 from easyedit_unlearn.bench.grid import Cell
-from easyedit_unlearn.environment import versions
-from easyedit_unlearn.host.locate import find_host
-from easyedit_unlearn.hparams import UnlearnHyperParams, resolve_path
-from easyedit_unlearn.models import EMBEDDED, embedded_path, placement
-from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.config.shipped import resolve_path
+from easyedit_unlearn.host.find import find_host
+from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path
+from easyedit_unlearn.model.load import placement
+from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.storage import sha256_of
+from easyedit_unlearn.tasks.data import data_dir
 from easyedit_unlearn.tasks.splits import load, parse_source
+from easyedit_unlearn.versions import versions
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -95,7 +98,6 @@ def _model(name: str) -> str:
 @cache
 def _corpus() -> str:
     from easyedit_unlearn.editors.corpus import DEFAULT
-    from easyedit_unlearn.tasks.data import data_dir
 
     path = (data_dir() or Path()) / DEFAULT
     return _of_files(path.parent, [path]) if path.is_file() else ""

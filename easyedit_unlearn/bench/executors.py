@@ -14,14 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.bench.cells import Outcome, failed
+from easyedit_unlearn.bench.worker import run_job
+from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.errors import UnlearnError
 
 Job = Mapping[str, Any]
 """See ``worker.run_job``."""
+
+
 Outcomes = Generator[tuple[str, Outcome], None, None]
 """As jobs end; closing it ends those that run."""
+
+
 Said = Callable[[str, str], None]
 """Told a job's key and what it is doing."""
+
+
 INSTALL_RAY = 'Ray is missing; run: pip install "easyedit-unlearn[ray]"'
 
 
@@ -110,8 +118,8 @@ def _in_process(
             except ValueError:  # it was ended while it wrote
                 break
             outcome = told.get("outcome", outcome)
-            if "stage" in told:
-                what, done, total = told["stage"]
+            if "progress" in told:
+                what, done, total = told["progress"]
                 said(key, f"{what} ({done}/{total})")
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()  # which ends a worker that still runs
@@ -122,9 +130,6 @@ def _in_process(
 
 
 def _on_ray(job: dict[str, Any]) -> Outcome:
-    from easyedit_unlearn.bench.worker import run_job
-    from easyedit_unlearn.components import no_progress
-
     return run_job(job, no_progress)
 
 

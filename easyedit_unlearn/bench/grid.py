@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from easyedit_unlearn.checkpoints import further_groups
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import ConfigError, suggest
-from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.plugins import Plugins
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.splits import parse_source
 
 _OWN = ("unlearn.max_new_tokens", "unlearn.seed")
@@ -42,7 +42,10 @@ class Sets(_Strict):
 
 
 class Block(_Strict):
-    """One product of lists. What a block leaves out is the file's ``defaults``, and then what stands here."""
+    """One product of lists. What a block leaves out is the file's ``defaults``, and then what stands here.
+
+    ``growing``: one sequence of edits over the largest of ``sizes``, with a row after each of them.
+    """
 
     models: tuple[ModelEntry, ...] = (ModelEntry(model="embedded", label="SmolLM2-135M-Instruct"),)
     sets: Sets = Sets(forget="facts:forget{size}", retain="facts:retain10", holdout="facts:holdout10")
@@ -50,6 +53,7 @@ class Block(_Strict):
     targets: tuple[dict[str, Any], ...] = ()
     mergers: tuple[dict[str, Any], ...] = ()
     sizes: tuple[int, ...] = (5,)
+    growing: bool = False
     seeds: tuple[int, ...] = (0,)
     set: dict[str, Any] = {}
     attacks: bool = False
@@ -73,7 +77,7 @@ class Block(_Strict):
 
 
 class Cell(_Strict):
-    """One run: everything that is decided before it begins, as plain data."""
+    """One run: everything that is decided before it begins, as plain data. ``sizes``: those of a growing forget set."""
 
     model: str
     label: str
@@ -83,6 +87,7 @@ class Cell(_Strict):
     hparams: str
     overrides: dict[str, Any]
     size: int
+    sizes: tuple[int, ...] = ()
     attacks: bool = False
     depth: bool = False
 
@@ -93,7 +98,10 @@ class Cell(_Strict):
     @property
     def name(self) -> str:
         """For people: what tells this cell from its neighbours."""
-        told = [self.hparams, f"{self.size} facts"]
+        told = [
+            self.hparams,
+            f"{' to '.join(map(str, (self.sizes or (self.size,))[:: len(self.sizes) - 1 or 1]))} facts",
+        ]
         for key in ("unlearn.target", "unlearn.merge"):
             told += [" ".join(map(str, self.overrides[key].values()))] if key in self.overrides else []
         told += [f"seed {self.seed}"] if self.seed else []
@@ -118,9 +126,11 @@ class Cell(_Strict):
 
     @property
     def setting(self) -> str:
+        return self.setting_at(self.size)
+
+    def setting_at(self, size: int) -> str:
         """What methods must share to be compared: model, sets and size."""
-        taught = " (taught)" * bool(self.finetune)
-        return f"{self.label}{taught}, {self.sets.forget}"
+        return self.family.removesuffix(self.template) + sized(self.template, size)
 
 
 def read_bench(path: Path, plugins: Plugins) -> tuple[str, list[Cell]]:
@@ -170,17 +180,19 @@ def _block(defaults: Any, block: Any, path: Path, where: str) -> Block:
 
 def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
     """The product, without what does not concern a method: refusals are nothing to one that trains on none."""
-    for entry, hparams, size in product(block.models, block.methods, block.sizes):
+    sizes = [max(block.sizes)] if block.growing else block.sizes
+    for entry, hparams, size in product(block.models, block.methods, sizes):
         base = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=block.set)
         targets = block.targets if base.method.uses_targets else ()
         for target, merger, seed in product(_or_own(targets), _or_own(block.mergers), block.seeds):
             overrides = {**block.set, _OWN[0]: block.max_new_tokens, _OWN[1]: seed}
             overrides |= {"unlearn.target": target} if target else {}
             overrides |= {"unlearn.merge": merger} if merger else {}
-            sets = block.sets.model_copy(update={"forget": block.sets.forget.replace("{size}", str(size))})
+            sets = block.sets.model_copy(update={"forget": sized(block.sets.forget, size)})
             yield Cell(
                 model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, sets=sets,
                 template=block.sets.forget, hparams=hparams, overrides=overrides, size=size,
+                sizes=tuple(sorted(block.sizes)) if block.growing else (),
                 attacks=block.attacks, depth=block.depth,
             )  # fmt: skip
 
@@ -190,11 +202,14 @@ def _or_own(choices: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any] | None
     return choices or (None,)
 
 
+def sized(text: str, size: int) -> str:
+    return text.replace("{size}", str(size))
+
+
 def _check(cell: Cell, plugins: Plugins) -> None:
     """What cannot work is told before anything costly runs."""
     UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
-    further_groups(cell.sets.also, plugins)
-    named = (cell.sets.forget, cell.sets.retain, cell.sets.holdout)
-    for text in (*named, *cell.finetune):
-        if text:
-            parse_source(text, plugins.tasks)
+    sets = cell.sets
+    EvalConfig(sets.forget, sets.retain, sets.holdout, sets.also).sources(plugins)
+    for text in cell.finetune:
+        parse_source(text, plugins.tasks)

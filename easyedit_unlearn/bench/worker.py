@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from easyedit_unlearn.bench.cells import Outcome, failed, run_cell, taught
+from easyedit_unlearn.bench.cells import Outcome, failed, run_cell, teach
 from easyedit_unlearn.bench.grid import Cell
 from easyedit_unlearn.storage import finite
 
@@ -27,32 +27,32 @@ def main() -> None:
         channel.write(json.dumps({kind: finite(value)}, allow_nan=False) + "\n")
         channel.flush()
 
-    def stage(what: str, total: int) -> Callable[[int], None]:
+    def progress(what: str, total: int) -> Callable[[int], None]:
         done = 0
-        tell("stage", [what, 0, total])
+        tell("progress", [what, 0, total])
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            tell("stage", [what, done, total])
+            tell("progress", [what, done, total])
 
         return advance
 
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    tell("outcome", run_job(job, stage))
+    tell("outcome", run_job(job, progress))
     channel.close()
 
 
-def run_job(job: dict[str, Any], stage: Any) -> Outcome:
+def run_job(job: dict[str, Any], progress: Any) -> Outcome:
     """``{"cell": ..., "model": folder or null, "teach": folder or null}``: teach a model, or run a cell."""
     from pathlib import Path
 
     cell = Cell.model_validate(job["cell"])
     if not job.get("teach"):
-        return run_cell(cell, job.get("model"), stage)
+        return run_cell(cell, job.get("model"), progress)
     try:
-        taught(cell, Path(job["teach"]))
+        teach(cell, Path(job["teach"]), progress)
     except Exception as error:
         return failed(str(error))
     return {"status": "done"}

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from easyedit_unlearn import __version__
 from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.plugins import Plugins, load_plugins
+from easyedit_unlearn.plugins.load import Plugins, load_plugins
 
 app = typer.Typer(
     help="Run EasyEdit's knowledge editors as LLM unlearners, beside the unlearning baselines.",

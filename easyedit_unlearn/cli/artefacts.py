@@ -24,7 +24,7 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write an edit as what it is: a delta to put on and take off, an exact LoRA adapter, or a whole checkpoint."""
-    from easyedit_unlearn.artefacts import command
+    from easyedit_unlearn.artefacts import export as command
 
     with Console(stderr=True).status(f"exporting {source} as {kind}"):
         done = command.export(source, kind, out, base=base, overwrite=overwrite)
@@ -34,7 +34,7 @@ def export(
 @app.command()
 def apply(delta: Delta, checkpoint: Target, out: Copy = None, overwrite: Overwrite = False) -> None:
     """Put a delta on a checkpoint, whose fingerprint must be that of the model it was made on."""
-    from easyedit_unlearn.artefacts import command
+    from easyedit_unlearn.artefacts import export as command
 
     typer.echo(command.put_on(delta, checkpoint, out, overwrite=overwrite))
 
@@ -42,6 +42,6 @@ def apply(delta: Delta, checkpoint: Target, out: Copy = None, overwrite: Overwri
 @app.command()
 def revert(delta: Delta, checkpoint: Target, out: Copy = None, overwrite: Overwrite = False) -> None:
     """Take a delta off a checkpoint, which is then bitwise the model before."""
-    from easyedit_unlearn.artefacts import command
+    from easyedit_unlearn.artefacts import export as command
 
     typer.echo(command.put_on(delta, checkpoint, out, undo=True, overwrite=overwrite))

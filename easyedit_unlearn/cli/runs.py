@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from rich.console import Console
 
 from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, named, registered
 from easyedit_unlearn.cli.options import (
@@ -21,7 +22,7 @@ from easyedit_unlearn.cli.options import (
     Retain,
     RetainLog,
 )
-from easyedit_unlearn.prompting import PromptStyle
+from easyedit_unlearn.types import PromptStyle
 
 
 @app.command()
@@ -29,11 +30,11 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and reports go.")] = Path("unlearn-demo"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Forget five facts with ROME (through EasyEdit) and with GradDiff, on the embedded model."""
-    from easyedit_unlearn import commands
+    """Forget five facts with AlphaEdit, with EasyEdit's own ROME and with NPO, on the embedded model."""
+    from easyedit_unlearn.cli import demo as body
 
     with interruptible(out):
-        commands.demo(out, overwrite=overwrite, plugins=registered(), command=command_line())
+        body.demo(out, overwrite=overwrite, plugins=registered(), command=command_line())
 
 
 @app.command()
@@ -55,17 +56,20 @@ def run(
     overwrite: Overwrite = False,
 ) -> None:
     """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
-    from easyedit_unlearn import commands
-    from easyedit_unlearn.evaluation.probes import Probing
-    from easyedit_unlearn.hparams import UnlearnHyperParams
+    from easyedit_unlearn.cli.unlearn import unlearn
+    from easyedit_unlearn.config.hparams import UnlearnHyperParams
+    from easyedit_unlearn.experiment.config import EvalConfig
 
     plugins = registered()
     parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
+    config = EvalConfig.for_methods(
+        [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
+        attacks=attacks, depth=depth, gradnorm=gradnorm,
+    )  # fmt: skip
     with interruptible(out):
-        commands.unlearn(
-            [parsed], (forget, retain, holdout), model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
-            command=command_line(), save=True, retain_log=retain_log, probing=Probing(attacks, depth),
-            gradnorm=gradnorm, also=dict(map(named, also or [])),
+        unlearn(
+            [parsed], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
+            command=command_line(), save=True,
         )  # fmt: skip
 
 
@@ -88,13 +92,13 @@ def targets(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the refusals that facts would be edited to, and say how good they are. Changes no model."""
-    from easyedit_unlearn import commands
+    from easyedit_unlearn.cli.targets import targets_command
+    from easyedit_unlearn.config.hparams import UnlearnHyperParams
     from easyedit_unlearn.evaluation.judge import ChatJudge
-    from easyedit_unlearn.hparams import UnlearnHyperParams
 
     plugins = registered()
     parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
-    commands.targets(
+    targets_command(
         parsed, forget, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins, encoder=encoder,
         judge=ChatJudge(judge_url, judge_model) if judge_url else None,
     )  # fmt: skip
@@ -126,16 +130,16 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
-    from easyedit_unlearn import commands
-    from easyedit_unlearn.checkpoints import Asked
+    from easyedit_unlearn.cli.evaluate import evaluate_command
+    from easyedit_unlearn.experiment.config import EvalConfig
 
     groups = dict(map(named, also or []))
-    asked = Asked(
+    config = EvalConfig(
         forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth, gradnorm,
         remember=cache,
     )  # fmt: skip
-    commands.evaluate(
-        model, asked, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line()
+    evaluate_command(
+        model, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line()
     )
 
 
@@ -152,11 +156,15 @@ def finetune(
     overwrite: Overwrite = False,
 ) -> None:
     """Teach a model questions and answers, to have it forget some of them."""
-    from easyedit_unlearn import finetuning
+    from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetuned_checkpoint
+    from easyedit_unlearn.progress import Bars
 
-    settings = finetuning.FinetuneSettings(learning_rate, epochs, rounds, until=until)
-    with interruptible(out):
-        finetuning.command(model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered())
+    settings = FinetuneSettings(learning_rate, epochs, rounds, until=until)
+    with interruptible(out), Bars(Console(stderr=True)) as bars:
+        done = finetuned_checkpoint(
+            model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered(), progress=bars.progress
+        )
+    typer.echo(done)
 
 
 @app.command()
@@ -168,10 +176,10 @@ def bench(
     resume: Annotated[bool, typer.Option(help="Skip cells that are done; --no-resume runs all again.")] = True,
 ) -> None:
     """Run a grid of methods, targets, mergers, sizes, seeds and models; write the leaderboard and the report."""
-    from easyedit_unlearn.bench import run as benches
+    from easyedit_unlearn.cli.bench import bench_command
 
     with interruptible(out):
-        failed = benches.command(
+        failed = bench_command(
             file, out, executor=executor, jobs=jobs, resume=resume, plugins=registered(), command=command_line()
         )  # fmt: skip
     if failed:

@@ -12,7 +12,7 @@ from rich.text import Text
 from easyedit_unlearn.cli.app import State, app, print_json, registered
 from easyedit_unlearn.cli.options import Json
 from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.plugins import load_plugins
+from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.report.terminal import print_rows
 
 KINDS = {
@@ -63,7 +63,7 @@ def plugins(as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say which EasyEdit, which versions, which method comes from where, what is missing and what mends it."""
-    from easyedit_unlearn.environment import diagnose
+    from easyedit_unlearn.cli.doctor import diagnose
 
     with Console(stderr=True).status("looking at the installation (importing EasyEdit takes a few seconds)"):
         found = diagnose(load_plugins(strict=State.strict))

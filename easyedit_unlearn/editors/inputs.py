@@ -10,10 +10,10 @@ from torch import Tensor
 
 from easyedit_unlearn.editors.corpus import corpus_of, has_corpus
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
 from easyedit_unlearn.editors.statistics import token_windows
-from easyedit_unlearn.evaluation.inference import pad_id, pad_pairs
-from easyedit_unlearn.prompting import encode_pair
+from easyedit_unlearn.model.hooks import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.model.inference import pad_id, pad_pairs
+from easyedit_unlearn.model.prompting import encode_pair
 
 _CORPUS_TOKENS = 4096
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.modules import evaluating, watched
-from easyedit_unlearn.evaluation.inference import pad_id, pad_pairs
+from easyedit_unlearn.model.hooks import evaluating, watched
+from easyedit_unlearn.model.inference import pad_id, pad_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

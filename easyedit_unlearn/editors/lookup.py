@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.modules import hidden_of, module_named, with_hidden
-from easyedit_unlearn.evaluation.inference import IGNORED, answer_logits, cache_name
+from easyedit_unlearn.model.hooks import hidden_of, module_named, with_hidden
+from easyedit_unlearn.model.inference import IGNORED, answer_logits, cache_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,8 +59,6 @@ class Resume:
         Args:
             edited: have the span begin at the edited token, column 0.
         """
-        from transformers import DynamicCache
-
         cut = self._before
         past = DynamicCache()
         for number, (keys, values) in enumerate(self._past if cut else []):

@@ -12,18 +12,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.editors.corpus import Corpus
-from easyedit_unlearn.editors.modules import evaluating, key_value_weight, module_named, watched
-from easyedit_unlearn.editors.solve import null_space
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model.hooks import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.model.weights import fingerprint
 from easyedit_unlearn.storage import cache_dir, new_directory
-from easyedit_unlearn.weights import fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def null_space(covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None) -> Tensor:
+    """P = U0 U0^T over the eigenvectors of least variance (AlphaEdit, arXiv 2410.02355, section 3.2).
+
+    Args:
+        covariance: (d, d), symmetric. threshold: keep eigenvalues below it; or dimensions: keep that many.
+
+    Returns:
+        (d, d), an orthogonal projection.
+    """
+    if (threshold is None) == (dimensions is None):
+        raise ValueError("give either threshold or dimensions")
+    values, vectors = torch.linalg.eigh(covariance)  # in ascending order
+    count = int((values < threshold).sum()) if dimensions is None else min(dimensions, len(values))
+    basis: Tensor = vectors[:, :count]
+    return basis @ basis.T
+
 
 _WINDOW, _BATCH = 256, 4
 
@@ -34,7 +52,7 @@ def key_moments(
     names: Sequence[str],
     corpus: Corpus,
     *,
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
 ) -> dict[str, Tensor]:
     """E[k k^T] over the corpus's tokens for each named module, (d_key, d_key) in float32 on the model's device.
 
@@ -53,7 +71,7 @@ def key_moments(
     batches = list(token_windows(tokenizer, corpus))
     if not batches:
         raise DataError("the corpus for key statistics has no tokens")
-    advance = stage("key statistics", sum(batch.numel() for batch in batches))
+    advance = progress("key statistics", sum(batch.numel() for batch in batches))
     with evaluating(model), watched(model, names, add) as forward:
         for batch in batches:
             forward(input_ids=batch.to(model.device))
@@ -68,18 +86,16 @@ def cached_key_moments(
     names: Sequence[str],
     corpus: Corpus,
     *,
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
     folder: Path | None = None,
 ) -> dict[str, Tensor]:
     """:func:`key_moments`, computed only for the modules whose file is not there yet."""
-    from safetensors.torch import load_file, save_file
-
     folder = folder or cache_dir() / "statistics"
     decides = f"{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
     paths = {name: folder / hashlib.sha256(f"{decides}/{name}".encode()).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (paths[name] / "moments.safetensors").is_file()]
     if missing:
-        for name, moments in key_moments(model, tokenizer, missing, corpus, stage=stage).items():
+        for name, moments in key_moments(model, tokenizer, missing, corpus, progress=progress).items():
             with new_directory(paths[name]) as filling:
                 save_file({"moments": moments.cpu().contiguous()}, filling / "moments.safetensors")
     return {name: load_file(path / "moments.safetensors")["moments"].to(model.device) for name, path in paths.items()}
@@ -89,8 +105,6 @@ def cached_null_space(
     covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None, folder: Path | None = None
 ) -> Tensor:
     """:func:`solve.null_space`, kept under a name made of the covariance itself: minutes for wide layers."""
-    from safetensors.torch import load_file, save_file
-
     given = covariance.detach().float().cpu().contiguous()
     name = hashlib.sha256(f"{threshold}/{dimensions}/".encode() + given.numpy().tobytes()).hexdigest()[:32]
     path = (folder or cache_dir() / "projections") / name

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from easyedit_unlearn.components import Stage
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.modules import evaluating, watched
 from easyedit_unlearn.editors.resume import Resume, resumed
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.evaluation.inference import answer_nll, pad_pairs
+from easyedit_unlearn.model.hooks import evaluating, watched
+from easyedit_unlearn.model.inference import answer_nll, pad_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GOOD_ENOUGH = 0.05
 """Nats per target token: an edit below it is done (EasyEdit's own bound)."""
+
+
 ROWS = 16
 """Contexts optimised together."""
 
@@ -51,7 +53,7 @@ def optimise_values(
     settings: ValueSettings,
     *,
     pad_id: int,
-    stage: Stage,
+    progress: Progress,
     essence: Sequence[Lookup] = (),
     norm_of: str | None = None,
     owners: Sequence[int] | None = None,
@@ -79,7 +81,7 @@ def optimise_values(
     if settings.kl_factor and len(essence) != len(edits):
         raise ValueError(f"kl_factor needs one essence a query, got {len(essence)} for {len(edits)}")
     groups = list(_groups(edits, owners or range(len(edits))))
-    advance = stage("optimising refusal values", settings.steps * len(groups))
+    advance = progress("optimising refusal values", settings.steps * len(groups))
     found = []
     with evaluating(model):
         for units in groups:

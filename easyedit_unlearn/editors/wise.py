@@ -1,20 +1,112 @@
-"""WISE's side memory (arXiv 2405.14768): W' for one layer, and how active it must be to answer in place of W.
+"""WISE (arXiv 2405.14768): a side memory W' beside one layer, which answers in place of W where it is active enough.
 
-Pure functions of matrices. The edit loss is taken where it acts: W' must put out, for the keys of what is edited, the
-values that make the model refuse (found as ROME and MEMIT find them). That leaves a least-squares problem with a closed
-form, from which the paper's margin loss is then minimised without running the model.
+The edit loss is taken where it acts: W' must put out, for the keys of what is edited, the values that make the model
+refuse (found as ROME and MEMIT find them). That leaves a least-squares problem with a closed form, from which the
+paper's margin loss (equation 6) is then minimised without running the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
+from easyedit_unlearn.components import Job
+from easyedit_unlearn.config.fields import Count, NonNegative, Positive
+from easyedit_unlearn.editors.inputs import corpus_inputs
+from easyedit_unlearn.editors.memory import Found, MemoryEditor, MemoryHyperParams, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
-from easyedit_unlearn.errors import DivergenceError
+from easyedit_unlearn.errors import ConfigError, DivergenceError
+from easyedit_unlearn.model.hooks import key_value_weight, module_named
+from easyedit_unlearn.model.memories import Adapter, SideMemory, threshold_between
+
+
+@dataclass
+class WISEHyperParams(MemoryHyperParams):
+    """``alpha``, ``beta``, ``gamma`` are the file's ``act_margin``. ``merge_*``, ``densities``, ``weights``, ``replay``
+    and ``objective_optimization`` are EasyEdit's: our own engine keeps its shards apart and retrieves among them."""
+
+    mask_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    alpha: NonNegative = 5.0
+    beta: NonNegative = 20.0
+    gamma: NonNegative = 10.0
+    act_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.88
+    norm_constraint: Positive = 1.0
+    save_freq: Count | None = 500
+    merge_freq: Count = 1000
+    merge_alg: str = "ties"
+    objective_optimization: str = "only_label"
+    densities: float | None = 0.53
+    weights: float | None = 1.0
+    retrieve: Literal[True] = True
+    replay: bool = False
+    use_chat_template: bool = False
+    save_path: str | None = None
+    load_path: str | None = None
+
+
+_HUNDREDTH = 0.01
+
+
+class WISE(MemoryEditor):
+    """Retrieves among shards of ``save_freq`` edits. ``edit_lr`` is in hundredths of the layer's mean |W| a step, so
+    that EasyEdit's own 1.0 fits every model."""
+
+    name, HyperParams = "WISE", WISEHyperParams
+
+    def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
+        return named_margins(super().normalise(config))
+
+    def remember(self, job: Job, layer: str, found: Found, outside: Tensor, standing: Adapter | None) -> Adapter:
+        hparams, weight = job.hparams, key_value_weight(module_named(job.model, layer))
+        changes, limits = ([], []) if standing is None else (list(standing.tensors[f]) for f in SideMemory.fields)
+        if standing is not None and standing.basis is not None and standing.basis.edits < (hparams.save_freq or 1e9):
+            # the last shard is still open: it is solved anew for all it holds
+            found = joined(standing.basis.only(not_edited_anew(standing.basis, found)), found)
+            changes, limits = changes[:-1], limits[:-1]
+        draw = torch.Generator().manual_seed(hparams.unlearn.seed)
+        masks = [random_mask(weight.shape, hparams.mask_ratio, draw) for _ in range(len(changes) + 1)]
+        mask = masks[-1].to(weight.device)  # one a shard, the same ones for the same seed
+        change, limit = self._shard(job, layer, found, outside, mask, float(weight.detach().abs().mean()))
+        memory = SideMemory(changes=torch.stack([*changes, change.cpu()]), thresholds=torch.stack([*limits, limit]))
+        memory.basis = found
+        return memory
+
+    def _shard(
+        self, job: Job, layer: str, found: Found, outside: Tensor, mask: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """The change W' - W of the open shard, and its threshold."""
+        hparams = job.hparams
+        text = corpus_inputs(job.model, job.tokenizer, layer, hparams)
+        if not len(text) and not len(outside):
+            raise ConfigError("WISE needs a retain set, or text: unlearn.native.corpus", key="unlearn.retain")
+        covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
+        change = masked_least_squares(found.keys, found.changes, covariance, mask, 1.0)
+        settings = MarginSettings(
+            hparams.n_iter, hparams.edit_lr * _HUNDREDTH * scale, hparams.norm_constraint, hparams.alpha, hparams.beta,
+            hparams.gamma,
+        )  # fmt: skip
+        advance = job.progress("training the side memory", settings.steps)
+        change = sharpen(change, mask, found.keys, found.changes, torch.cat([outside, text]), settings, advance)
+        return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
+
+
+def named_margins(config: dict[str, Any]) -> dict[str, Any]:
+    """EasyEdit's files hold ``act_margin: [alpha, beta, gamma]``; its class takes the three by name."""
+    margin = config.get("act_margin")
+    if not (isinstance(margin, list) and len(margin) == 3):
+        return config
+    rest = {key: value for key, value in config.items() if key != "act_margin"}
+    return rest | dict(zip(("alpha", "beta", "gamma"), margin, strict=True))
+
+
+def _second_moment(inputs: Tensor) -> Tensor:
+    return inputs.T @ inputs / max(len(inputs), 1)
 
 
 @dataclass(frozen=True)
@@ -34,15 +126,17 @@ def random_mask(shape: Sequence[int], ratio: float, generator: torch.Generator) 
     return torch.rand(*shape, generator=generator) < ratio
 
 
-def masked_least_squares(keys: Tensor, values: Tensor, covariance: Tensor, mask: Tensor, weight: float) -> Tensor:
+def masked_least_squares(
+    keys: Float[Tensor, "d_key n"],
+    values: Float[Tensor, "d_value n"],
+    covariance: Float[Tensor, "d_key d_key"],
+    mask: Bool[Tensor, "d_value d_key"],
+    weight: float,
+) -> Float[Tensor, "d_value d_key"]:
     """The change D of W, zero outside the mask, with least |D K - V|^2 + weight tr(D C D^T).
 
     Args:
-        keys: (d_key, n), K. values: (d_value, n), V. covariance: (d_key, d_key), C, of inputs to be left alone.
-        mask: (d_value, d_key), booleans.
-
-    Returns:
-        (d_value, d_key).
+        keys: K. values: V. covariance: C, of inputs to be left alone.
     """
     normal = ridged(weight * covariance + keys @ keys.T)
     aims = values @ keys.T
@@ -57,13 +151,15 @@ def masked_least_squares(keys: Tensor, values: Tensor, covariance: Tensor, mask:
     return change
 
 
-def margin_loss(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+def margin_loss(
+    inside: Float[Tensor, " tokens"], outside: Float[Tensor, " others"], alpha: float, beta: float, gamma: float
+) -> Float[Tensor, ""]:
     """Activity of edited inputs above beta, of others below alpha, and gamma between them (equation 6).
 
     Each hinge is the mean over the tokens that violate it, so that many easy tokens do not drown a few hard ones.
 
     Args:
-        inside, outside: (tokens,) activities |a (W' - W)|.
+        inside, outside: activities |a (W' - W)|.
     """
 
     def hinge(excess: Tensor) -> Tensor:
@@ -76,18 +172,18 @@ def margin_loss(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamm
 
 
 def sharpen(
-    change: Tensor,
-    mask: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    outside: Tensor,
+    change: Float[Tensor, "d_value d_key"],
+    mask: Bool[Tensor, "d_value d_key"],
+    keys: Float[Tensor, "d_key n"],
+    values: Float[Tensor, "d_value n"],
+    outside: Float[Tensor, "tokens d_key"],
     settings: MarginSettings,
     advance: Callable[[int], None],
-) -> Tensor:
+) -> Float[Tensor, "d_value d_key"]:
     """Minimise the margin loss and the edit loss from ``change`` on, inside the mask and the norm constraint.
 
     Args:
-        keys, values: as for :func:`masked_least_squares`. outside: (tokens, d_key), inputs to be left alone.
+        keys, values: as for :func:`masked_least_squares`. outside: inputs to be left alone.
 
     Raises:
         DivergenceError: the loss is not finite.
@@ -112,11 +208,6 @@ def sharpen(
 
 
 def threshold(change: Tensor, keys: Tensor, outside: Tensor, ratio: float) -> float:
-    """:func:`between` the least activity of what is edited and the greatest of what is not."""
+    """:func:`threshold_between` the least activity of what is edited and the greatest of what is not."""
     inside = float((change @ keys).norm(dim=0).min())
-    return between(inside, float((outside @ change.T).norm(dim=-1).max()) if len(outside) else 0.0, ratio)
-
-
-def between(inside: float, others: float, ratio: float) -> float:
-    """``ratio`` of the least activity of what is edited, more where others reach higher, but never more than that."""
-    return min(max(ratio * inside, 1.01 * others), 0.99 * inside)
+    return threshold_between(inside, float((outside @ change.T).norm(dim=-1).max()) if len(outside) else 0.0, ratio)

@@ -7,7 +7,7 @@ from statistics import fmean, harmonic_mean
 from typing import Any
 
 from easyedit_unlearn.components import Metric, SetMetric
-from easyedit_unlearn.evaluation.evaluate import by_question
+from easyedit_unlearn.evaluation.scoring import by_question
 from easyedit_unlearn.types import Evaluation, Scores
 
 RESAMPLES = 2000

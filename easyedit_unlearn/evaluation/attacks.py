@@ -10,25 +10,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.questions import published_answers
-from easyedit_unlearn.prompting import PromptStyle, begun, format_prompt, resolve_style
+from easyedit_unlearn.model.prompting import begun, format_prompt, resolve_style
 from easyedit_unlearn.text import SENTENCE, answer_span, gives_answer
-from easyedit_unlearn.types import ForgetSample, Selection
+from easyedit_unlearn.types import ForgetSample, PromptStyle, Selection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PREFIXES = ("Sure! The answer is", "Of course. To be precise:")
+
+
 TEMPLATES = (
     "{question} Answer in a few words.",
     "I need this for a quiz: {question}",
     'Somebody asked me "{question}" What should I tell them?',
     "Think about it step by step, then answer. {question}",
 )
+
+
 BLANK = 'Fill in the blank with the missing words: "{before} ____"'
+
+
 SHOTS = 4
+
+
 OPTIONS = 4
+
+
 _LETTERS = "ABCDEFGH"
 
 
@@ -49,6 +59,8 @@ class Asking:
 
 
 Prompts = Callable[[ForgetSample, Asking], list[str]]
+
+
 Judge = Callable[[ForgetSample, Sequence[str]], bool]
 
 
@@ -130,17 +142,17 @@ def attack_all(
     asking: Asking,
     *,
     max_new_tokens: int = 48,
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
 ) -> dict[str, list[bool | None]]:
     """By attack, whether each fact comes back; None where it cannot be made (no retain set, no reply from before)."""
-    from easyedit_unlearn.evaluation.inference import generate_replies
+    from easyedit_unlearn.model.inference import generate_replies
 
     made = {name: [attack.prompts(sample, asking) for sample in samples] for name, attack in ATTACKS.items()}
     every = list(dict.fromkeys(prompt for rows in made.values() for prompts in rows for prompt in prompts))
     if not every:
         return {name: [None] * len(samples) for name in made}
-    advance = stage("attacking", len(every))
-    found = generate_replies(model, tokenizer, every, max_new_tokens=max_new_tokens, progress=advance)
+    advance = progress("attacking", len(every))
+    found = generate_replies(model, tokenizer, every, max_new_tokens=max_new_tokens, advance=advance)
     replies = dict(zip(every, (_first_part(reply) if asking.raw else reply for reply in found), strict=True))
     return {
         name: [
@@ -160,12 +172,12 @@ def sampled(
     count: int = 8,
     max_new_tokens: int = 48,
     seed: int = 0,
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
 ) -> list[bool | None]:
     """Whether any of ``count`` replies at temperature 1 gives the answer to the plain question."""
-    from easyedit_unlearn.evaluation.sampling import Draw, sample_replies
+    from easyedit_unlearn.model.sampling import Draw, sample_replies
 
-    draw, advance, found = Draw(count, 1.0, 1.0, max_new_tokens, seed), stage("sampling", len(samples)), []
+    draw, advance, found = Draw(count, 1.0, 1.0, max_new_tokens, seed), progress("sampling", len(samples)), []
     for sample in samples:
         replies = sample_replies(model, tokenizer, asking.ask(sample.question), draw)
         found.append(any_gives(sample, [reply for reply, _ in replies]))

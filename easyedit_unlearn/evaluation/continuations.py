@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from easyedit_unlearn.evaluation.inference import generate_replies
-from easyedit_unlearn.evaluation.processes import shared_out
-from easyedit_unlearn.prompting import begun
+from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.processes import shared_out
+from easyedit_unlearn.model.prompting import begun
 from easyedit_unlearn.types import Continuation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from easyedit_unlearn.components import Stage
+    from easyedit_unlearn.components import Progress
 
 WORDS = 8
 """Answers of fewer words are no text to go on with."""
@@ -27,7 +27,7 @@ def halves(answer: str) -> tuple[str, str] | None:
 
 
 def continuations(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], stage: Stage
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], progress: Progress
 ) -> dict[tuple[str, str], Continuation]:
     """By (prompt, answer), how the model goes on greedily after the first half, for as many tokens as the rest has; for
     the pairs whose answer is long enough."""
@@ -39,8 +39,8 @@ def continuations(
             return []
         prompts = [begun(prompt, first) for (prompt, _), first, _ in share]
         lengths = [len(tokenizer(f" {rest}", add_special_tokens=False).input_ids) for _, _, rest in share]
-        advance = stage("continuing answers", len(prompts))
-        said = generate_replies(model, tokenizer, prompts, max_new_tokens=max(lengths), progress=advance)
+        advance = progress("continuing answers", len(prompts))
+        said = generate_replies(model, tokenizer, prompts, max_new_tokens=max(lengths), advance=advance)
         return [
             Continuation(rest, _first_tokens(tokenizer, text, length))
             for (_, _, rest), text, length in zip(share, said, lengths, strict=True)

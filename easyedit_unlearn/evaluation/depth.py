@@ -13,25 +13,27 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
-from easyedit_unlearn.prompting import encode_pair
-from easyedit_unlearn.structure import layer_names
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
+from easyedit_unlearn.model.prompting import encode, encode_pair
+from easyedit_unlearn.model.structure import layer_names
+from easyedit_unlearn.model.weights import guarded
 from easyedit_unlearn.types import ForgetSample
-from easyedit_unlearn.weights import guarded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ROWS = 8
 """Texts trained on together; memory does not grow with the forget set."""
-Asked = Callable[[Sequence[ForgetSample]], list[bool]]
+
+
+Ask = Callable[[Sequence[ForgetSample]], list[bool]]
 """Asks the model as it is now: which of these facts does it give?"""
 
 
 def logit_lens(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]],
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
 ) -> list[list[tuple[float, bool]]]:  # fmt: skip
     """What each layer would say: its output through the final norm and the vocabulary (nostalgebraist, 2020).
 
@@ -40,7 +42,7 @@ def logit_lens(
         and whether every answer token is the likeliest. No layers where the answer has no tokens.
     """
     norm, head = final_norm(model), model.get_output_embeddings()
-    found, advance = [], stage("logit lens", len(pairs))
+    found, advance = [], progress("logit lens", len(pairs))
     with inferring(model):
         for prompt, answer in pairs:
             before, said = encode_pair(tokenizer, prompt, answer)
@@ -64,13 +66,13 @@ def final_norm(model: PreTrainedModel) -> nn.Module:
 
 def relearned(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
-    known: Sequence[ForgetSample], ask: Asked, *, prompt: Callable[[str], str], steps: int = 10,
-    learning_rate: float = 1e-5, stage: Stage = no_progress,
+    known: Sequence[ForgetSample], ask: Ask, *, prompt: Callable[[str], str], steps: int = 10,
+    learning_rate: float = 1e-5, progress: Progress = no_progress,
 ) -> list[bool | None]:  # fmt: skip
     """Which facts of ``gone`` come back after ``steps`` of AdamW on half of the ``known`` ones of the forget set, to
     which they do not belong (arXiv 2406.13356); None where that half is empty, or the loss is not finite."""
     back: dict[str, bool | None] = {sample.id: None for sample in gone}
-    advance = stage("relearning", 2 * steps)
+    advance = progress("relearning", 2 * steps)
     for taught, other in ((known[0::2], known[1::2]), (known[1::2], known[0::2])):
         ids = {sample.id for sample in other}
         asked = [sample for sample in gone if sample.id in ids]
@@ -89,8 +91,6 @@ def _taught(
 ) -> bool:  # fmt: skip
     """Full-batch steps in place; False where the loss is not finite. Steps are taken in float32: ten steps of 1e-5 are
     lost on bfloat16 weights."""
-    from easyedit_unlearn.baselines.data import encode
-
     encoded = encode(tokenizer, texts, getattr(model.config, "max_position_embeddings", None))
     parameters = list(model.parameters())
     masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in parameters]
@@ -120,7 +120,7 @@ def _taught(
     return True
 
 
-def rounded(model: PreTrainedModel, samples: Sequence[ForgetSample], ask: Asked, bits: int) -> list[bool]:
+def rounded(model: PreTrainedModel, samples: Sequence[ForgetSample], ask: Ask, bits: int) -> list[bool]:
     """Which facts come back when every linear weight is rounded to ``bits`` bits (arXiv 2410.16454)."""
     with undone(model):
         for module in model.modules():

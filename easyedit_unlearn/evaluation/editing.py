@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.formulas import exact_memorization
 from easyedit_unlearn.types import Evaluation, ForgetSample, Target
 
@@ -14,32 +14,34 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EDITING = ("reliability", "generality", "locality", "portability")
-Pairs = Mapping[str, Sequence[tuple[str, str]]]
+
+
+EditingPairs = Mapping[str, Sequence[tuple[str, str]]]
 
 
 def editing_metrics(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Pairs,
+    pairs: EditingPairs,
     ask: Callable[[str], str],
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
 ) -> dict[str, float | None]:
     """By name, the mean share of tokens said greedily after the true ones before them; None where there is no pair.
 
     Args:
         pairs: from :func:`editing_pairs`. ask: turns a question into the text the model is given.
     """
-    from easyedit_unlearn.evaluation.forced import answer_tokens
+    from easyedit_unlearn.model.forced import answer_tokens
 
     asked = [(ask(question), text) for rows in pairs.values() for question, text in rows]
     if not asked:
         return dict.fromkeys(pairs)
-    found = iter(answer_tokens(model, tokenizer, asked, progress=stage("editing metrics", len(asked))))
+    found = iter(answer_tokens(model, tokenizer, asked, advance=progress("editing metrics", len(asked))))
     shares = {name: [exact_memorization(next(found)) for _ in rows] for name, rows in pairs.items()}
     return {name: _mean(values) for name, values in shares.items()}
 
 
-def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> Pairs:
+def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> EditingPairs:
     """What is to be said where (EasyEdit's rewrite_acc, rephrase_acc, locality and portability):
 
     reliability: the target on its question. generality: on its rephrases. locality: on the holdout set, what the model

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from easyedit_unlearn.evaluation.inference import answer_logits, answer_nll, pad_id, pad_pairs
-from easyedit_unlearn.evaluation.processes import shared_out
-from easyedit_unlearn.prompting import encode_pair
+from easyedit_unlearn.model.inference import answer_logits, answer_nll, pad_id, pad_pairs
+from easyedit_unlearn.model.processes import shared_out
+from easyedit_unlearn.model.prompting import encode_pair
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from easyedit_unlearn.components import Stage
+    from easyedit_unlearn.components import Progress
 
 
 def gradient_norms(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], stage: Stage
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], progress: Progress
 ) -> list[float | None]:
     """The Euclidean norm, over all parameters, of the gradient of each answer's mean cross-entropy (arXiv 2402.17012);
     None where the answer has no tokens or the norm is not finite. One backward pass a pair; the model stays as it is.
     """
 
     def measure(share: Sequence[tuple[str, str]]) -> list[float | None]:
-        advance, found = stage("gradients", len(share)), []
+        advance, found = progress("gradients", len(share)), []
         with _all_trainable(model) as parameters:
             for prompt, answer in share:
                 encoded = encode_pair(tokenizer, prompt, answer)

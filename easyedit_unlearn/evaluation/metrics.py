@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from easyedit_unlearn.components import Metric
 from easyedit_unlearn.evaluation import formulas
 from easyedit_unlearn.text import gives_answer, is_refusal
-from easyedit_unlearn.types import Observation
-
-Direction = Literal["up", "down", "none"]
+from easyedit_unlearn.types import Column, Direction, Observation
 
 
-class AnswerRate(Metric):
+class _Read(Metric):
+    """One of the two that every run is read by: of each group, what its column is called, what it is, and in short."""
+
+    proportion = True
+    groups = ("forget", "rephrase", "retain", "holdout")
+    words: ClassVar[Mapping[str, tuple[str, str, str]]]
+
+    def column(self, group: str) -> Column:
+        word, about, short = self.words[group]
+        return replace(super().column(group), name=f"{group}: {word}", about=about, short=short)
+
+
+class AnswerRate(_Read):
     """1 when the reply gives the answer or an alias (see ``text.gives_answer``)."""
 
-    name, summary, direction, proportion = "answer_rate", "The reply gives the answer or an alias.", "down", True
+    name, direction = "answer_rate", "down"
+    words: ClassVar = {
+        "forget": ("still given", "share of known forget facts whose answer is still given", "given"),
+        "rephrase": ("still given", "the same facts asked in other words", "rephrases given"),
+        "retain": ("kept", "share of known facts kept that the method was allowed to train on", "retain kept"),
+        "holdout": ("kept", "share of known neighbours kept that no method ever saw", "holdout kept"),
+    }
 
     def score(self, observation: Observation) -> float:
         return float(gives_answer(observation.text, observation.sample.question, observation.sample.answers))
 
 
-class RefusalRate(Metric):
+class RefusalRate(_Read):
     """1 when the reply refuses (see ``text.is_refusal``); on retain and holdout this is over-refusal."""
 
-    name, summary, direction, proportion = "refusal_rate", "The reply is a refusal.", "up", True
+    name, direction = "refusal_rate", "up"
+    words: ClassVar = {
+        "forget": ("refused", "share of them answered with a refusal", "refused"),
+        "rephrase": ("refused", "refusals to the same facts asked in other words", ""),
+        "retain": ("refused", "over-refusal on the retain set", ""),
+        "holdout": ("refused", "over-refusal on the neighbours", ""),
+    }
 
     def score(self, observation: Observation) -> float:
         return float(is_refusal(observation.text))
@@ -36,56 +59,27 @@ class RefusalRate(Metric):
 class AnswerProbability(Metric):
     """exp of the mean log-probability per answer token: p(y|q)^(1/|y|) (TOFU, arXiv 2401.06121, section 2.2.1)."""
 
-    name, summary, direction = "answer_prob", "Length-normalised probability of the answer.", "down"
+    name, direction, groups = "answer_prob", "down", ()
 
     def score(self, observation: Observation) -> float | None:
         return None if observation.answer_logprob is None else math.exp(observation.answer_logprob)
 
 
 class Formula(Metric):
-    """A metric that is one function of the observation; None where that is undefined."""
-
-    def __init__(
-        self, name: str, summary: str, direction: Direction, function: Callable[[Observation], float | None]
-    ) -> None:
-        self.name, self.summary, self.direction, self._function = name, summary, direction, function
-
-    def score(self, observation: Observation) -> float | None:
-        return self._function(observation)
-
-
-def formula_metrics() -> list[Metric]:
-    """What the unlearning literature reports. The ``mia_`` ones score one sample, higher for what was trained on.
+    """What the unlearning literature reports: one function of the observation, None where that is undefined. The
+    ``mia_`` ones score one sample, higher for what was trained on.
 
     Undefined: what goes on with an answer of fewer than eight words, what was not asked for, what compares with wrong
     answers where the data set has none, what reads an answer without tokens, and the entropy of a reply of one word.
     """
-    f = formulas
-    return [
-        Formula("rougeL", "ROUGE-L recall of the answer in the reply (TOFU).", "down", _rouge("rougeL", "recall")),
-        Formula("rouge1", "ROUGE-1 recall of the answer in the reply (TOFU).", "down", _rouge("rouge1", "recall")),
-        Formula("knowmem", "ROUGE-L F1 of the reply and the answer (MUSE).", "down", _rouge("rougeL", "fmeasure")),
-        Formula("verbmem", "ROUGE-L F1 of the answer's second half, after its first (MUSE).", "down", _verbmem),
-        Formula("prob_normalised", "The answer's probability over its and the wrong ones' (TOFU).",
-                "down", lambda o: f.normalised_probability(o.answer_logprob, o.wrong_logprobs)),
-        Formula("truth_ratio", "Probability of wrong answers over the right one's (TOFU).",
-                "none", lambda o: f.truth_ratio(o.correct_logprob, o.wrong_logprobs)),
-        Formula("extraction_strength", "Share of the answer that greedy decoding completes.", "down",
-                lambda o: f.extraction_strength(o.answer_tokens)),
-        Formula("exact_memorization", "Share of the answer's tokens that are the likeliest.", "down",
-                lambda o: f.exact_memorization(o.answer_tokens)),
-        Formula("mia_loss", "Membership by loss.", "down", lambda o: f.loss_score(o.answer_tokens)),
-        Formula("mia_zlib", "Membership by loss over compressed length.", "down",
-                lambda o: f.zlib_score(o.answer_tokens, o.sample.answer)),
-        Formula("mia_min_k", "Membership by the least likely tokens (Min-K%).", "down",
-                lambda o: f.min_k_score(o.answer_tokens)),
-        Formula("mia_min_k++", "The same against what could stand there (Min-K%++).", "down",
-                lambda o: f.min_k_plus_score(o.answer_tokens)),
-        Formula("mia_gradnorm", "Membership by the loss's gradient (its norm, negated); asked for by gradnorm.", "down",
-                lambda o: None if o.gradient_norm is None else -o.gradient_norm),
-        Formula("ngram_entropy", "Fluency of the reply, in bits.", "none",
-                lambda o: f.ngram_entropy(o.text)),
-    ]  # fmt: skip
+
+    groups = ()
+
+    def __init__(self, name: str) -> None:
+        self.name, (self.direction, self._function) = name, _FORMULAS[name]
+
+    def score(self, observation: Observation) -> float | None:
+        return self._function(observation)
 
 
 def _rouge(kind: str, part: str) -> Callable[[Observation], float]:
@@ -103,3 +97,21 @@ def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+
+
+_FORMULAS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]]] = {
+    "rougeL": ("down", _rouge("rougeL", "recall")),
+    "rouge1": ("down", _rouge("rouge1", "recall")),
+    "knowmem": ("down", _rouge("rougeL", "fmeasure")),
+    "verbmem": ("down", _verbmem),
+    "prob_normalised": ("down", lambda o: formulas.normalised_probability(o.answer_logprob, o.wrong_logprobs)),
+    "truth_ratio": ("none", lambda o: formulas.truth_ratio(o.correct_logprob, o.wrong_logprobs)),
+    "extraction_strength": ("down", lambda o: formulas.extraction_strength(o.answer_tokens)),
+    "exact_memorization": ("down", lambda o: formulas.exact_memorization(o.answer_tokens)),
+    "mia_loss": ("down", lambda o: formulas.loss_score(o.answer_tokens)),
+    "mia_zlib": ("down", lambda o: formulas.zlib_score(o.answer_tokens, o.sample.answer)),
+    "mia_min_k": ("down", lambda o: formulas.min_k_score(o.answer_tokens)),
+    "mia_min_k++": ("down", lambda o: formulas.min_k_plus_score(o.answer_tokens)),
+    "mia_gradnorm": ("down", lambda o: None if o.gradient_norm is None else -o.gradient_norm),
+    "ngram_entropy": ("none", lambda o: formulas.ngram_entropy(o.text)),
+}

@@ -6,23 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.formulas import loss_score
-from easyedit_unlearn.evaluation.processes import shared_out
 from easyedit_unlearn.evaluation.questions import published_answers, questions_of
-from easyedit_unlearn.prompting import PromptStyle, format_prompt
-from easyedit_unlearn.types import AnswerTokens, Observation, Selection
+from easyedit_unlearn.model.knowledge import reply_to
+from easyedit_unlearn.model.processes import shared_out
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.types import AnswerTokens, Observation, PromptStyle, Selection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Pair = tuple[str, str]
+PromptAnswer = tuple[str, str]
 """A prompt and an answer."""
+
+
 _GRADIENTS = ("forget", "holdout")
 
 
 @dataclass(frozen=True)
-class Manner:
+class GenerationConfig:
     """How a model is asked: prompt style, system prompt, length of the replies; and whether gradients are measured on
     the forget and holdout sets, which takes a backward pass for each."""
 
@@ -32,7 +35,7 @@ class Manner:
     gradnorm: bool = False
 
 
-PLAINLY = Manner()
+DEFAULT_GENERATION = GenerationConfig()
 
 
 @dataclass(frozen=True)
@@ -43,40 +46,45 @@ class Observed:
     perplexity: float
 
 
-def prompts_of(tokenizer: PreTrainedTokenizerBase, selection: Selection, manner: Manner) -> list[str]:
+def prompts_of(tokenizer: PreTrainedTokenizerBase, selection: Selection, generation: GenerationConfig) -> list[str]:
     """Of ``questions_of``, in their order, as the model is given them."""
-    return [format_prompt(tokenizer, text, manner.style, system=manner.system) for *_, text in questions_of(selection)]
+    return [
+        format_prompt(tokenizer, text, generation.style, system=generation.system)
+        for *_, text in questions_of(selection)
+    ]
 
 
 def observe(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     selection: Selection,
-    manner: Manner,
+    generation: GenerationConfig,
     *,
-    stage: Stage = no_progress,
+    progress: Progress = no_progress,
     replies: Mapping[str, str] | None = None,
 ) -> Observed:
     """Ask every question and rephrase once, greedily, and read every answer off; ``replies``: what this model is known
     to say to some of the questions, which are not asked again."""
-    from easyedit_unlearn.evaluation import inference
     from easyedit_unlearn.evaluation.continuations import continuations
     from easyedit_unlearn.evaluation.gradients import gradient_norms
+    from easyedit_unlearn.model import inference
 
-    questions, prompts, replies = questions_of(selection), prompts_of(tokenizer, selection, manner), replies or {}
+    questions, prompts, replies = questions_of(selection), prompts_of(tokenizer, selection, generation), replies or {}
     said = {prompt: replies[q] for prompt, (_, _, q) in zip(prompts, questions, strict=True) if q in replies}
     new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in said]
-    said |= dict(zip(new, reply_to(model, tokenizer, new, manner.max_new_tokens, stage, "answering"), strict=True))
+    said |= dict(
+        zip(new, reply_to(model, tokenizer, new, generation.max_new_tokens, progress, "answering"), strict=True)
+    )
     answers = [
         # the published answers belong to the published question
         (prompt, [sample.answer, sample.answer] if group == "rephrase" else published_answers(sample))
         for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
     ]
-    forced = _forced(model, tokenizer, answers, stage)
+    forced = _forced(model, tokenizer, answers, progress)
     own = {(group, prompt): (prompt, texts[0]) for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)}
-    continued = continuations(model, tokenizer, [p for (group, _), p in own.items() if group != "rephrase"], stage)
-    felt = [pair for (group, _), pair in own.items() if manner.gradnorm and group in _GRADIENTS]
-    norms = dict(zip(felt, gradient_norms(model, tokenizer, felt, stage), strict=True)) if felt else {}
+    continued = continuations(model, tokenizer, [p for (group, _), p in own.items() if group != "rephrase"], progress)
+    felt = [pair for (group, _), pair in own.items() if generation.gradnorm and group in _GRADIENTS]
+    norms = dict(zip(felt, gradient_norms(model, tokenizer, felt, progress), strict=True)) if felt else {}
     seen = []
     for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
         first, correct, *wrong = (forced[prompt, text] for text in texts)
@@ -90,34 +98,20 @@ def observe(
     return Observed(seen, inference.perplexity(model, tokenizer, inference.plain_text()))
 
 
-def reply_to(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int,
-    stage: Stage, what: str,
-) -> list[str]:  # fmt: skip
-    """The greedy reply to every prompt."""
-    from easyedit_unlearn.evaluation.inference import generate_replies
-
-    def ask(share: Sequence[str]) -> list[str]:
-        advance = stage(what, len(share)) if share else None
-        return generate_replies(model, tokenizer, share, max_new_tokens=max_new_tokens, progress=advance)
-
-    return shared_out(prompts, ask)
-
-
 def _forced(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answers: Iterable[tuple[str, Sequence[str]]],
-    stage: Stage,
-) -> dict[Pair, AnswerTokens | None]:  # fmt: skip
+    progress: Progress,
+) -> dict[PromptAnswer, AnswerTokens | None]:  # fmt: skip
     """By (prompt, answer). The answers to one prompt stay together: it is run once for them."""
-    from easyedit_unlearn.evaluation.forced import answer_tokens
+    from easyedit_unlearn.model.forced import answer_tokens
 
     wanted: dict[str, dict[str, None]] = {}
     for prompt, texts in answers:
         wanted.setdefault(prompt, {}).update(dict.fromkeys(texts))
 
-    def read(share: Sequence[str]) -> list[dict[Pair, AnswerTokens | None]]:
+    def read(share: Sequence[str]) -> list[dict[PromptAnswer, AnswerTokens | None]]:
         pairs = [(prompt, text) for prompt in share for text in wanted[prompt]]
-        found = answer_tokens(model, tokenizer, pairs, progress=stage("answer probabilities", len(pairs)))
+        found = answer_tokens(model, tokenizer, pairs, advance=progress("answer probabilities", len(pairs)))
         read_off = iter(found)
         return [{(prompt, text): next(read_off) for text in wanted[prompt]} for prompt in share]
 

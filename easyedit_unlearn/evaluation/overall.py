@@ -12,8 +12,9 @@ from easyedit_unlearn.components import SetMetric
 from easyedit_unlearn.types import Scores
 
 UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
+
+
 _AMONG_WRONG = ("real_authors", "world_facts")
-MEMBERSHIP = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k++", "mia_gradnorm")
 
 
 def ks_p_value(ratios: Sequence[float], reference: Sequence[float]) -> float | None:
@@ -53,7 +54,7 @@ def utility(scores: Scores) -> float | None:
 
 
 class ForgetTruthRatio(SetMetric):
-    name, summary, direction = "forget_truth_ratio", "Mean of min(R, 1/R) on the forget set (TOFU).", "none"
+    name, direction = "forget_truth_ratio", "none"
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         ratios = _defined(scores, "forget", "truth_ratio")
@@ -62,7 +63,6 @@ class ForgetTruthRatio(SetMetric):
 
 class ForgetQuality(SetMetric):
     name, direction, needs_reference = "forget_quality", "up", True
-    summary = "p of the KS test of truth ratios against a model that never saw the forget set (TOFU)."
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         return ks_p_value(*(_defined(one or {}, "forget", "truth_ratio") for one in (scores, reference)))
@@ -70,7 +70,6 @@ class ForgetQuality(SetMetric):
 
 class ModelUtility(SetMetric):
     name, direction = "model_utility", "up"
-    summary = "Harmonic mean over retain, real_authors and world_facts (TOFU); undefined without all three."
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         return utility(scores)
@@ -83,7 +82,6 @@ class Membership(SetMetric):
 
     def __init__(self, score: str) -> None:
         self.name, self._score = f"{score}_auc", score
-        self.summary = f"AUC of {score}, forget against holdout; 0.5 where nothing tells them apart."
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         return area_under_curve(*(_defined(scores, group, self._score) for group in ("forget", "holdout")))
@@ -93,7 +91,6 @@ class ReferenceMembership(SetMetric):
     """Loss against the reference model's on the same text (arXiv 2111.08440), which takes out how hard a text is."""
 
     name, direction, wanted, needs_reference = "mia_reference_auc", "none", 0.5, True
-    summary = "AUC of mia_loss less a reference model's, forget against holdout; 0.5 where nothing tells them apart."
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         return area_under_curve(*(_differences(scores, reference or {}, group) for group in ("forget", "holdout")))
@@ -101,16 +98,10 @@ class ReferenceMembership(SetMetric):
 
 class PrivacyLeak(SetMetric):
     name, direction, wanted, needs_reference = "privleak", "none", 0.0, True
-    summary = "The AUC of mia_min_k against a reference model's, in percent (MUSE); negative: still known."
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         own, other = (Membership("mia_min_k").value(one or {}, None) for one in (scores, reference))
         return privacy_leak(own, other)
-
-
-def set_metrics() -> list[SetMetric]:
-    memberships = [*map(Membership, MEMBERSHIP), ReferenceMembership()]
-    return [ForgetTruthRatio(), ForgetQuality(), ModelUtility(), *memberships, PrivacyLeak()]
 
 
 def _differences(scores: Scores, reference: Scores, group: str) -> list[float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from easyedit_unlearn.components import Stage, no_progress
+from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
-from easyedit_unlearn.evaluation.observe import PLAINLY, Manner
+from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig
 from easyedit_unlearn.text import gives_answer
 from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
 
@@ -27,27 +26,21 @@ ABOUT: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Probing:
-    """Which probes."""
-
-    attacks: bool = False
-    depth: bool = False
-
-
-NO_PROBES = Probing()
-
-
 def probe(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     selection: Selection,
     evaluation: Evaluation,
-    probing: Probing,
-    manner: Manner = PLAINLY,
-    stage: Stage = no_progress,
+    *,
+    attacks: bool = False,
+    depth: bool = False,
+    generation: GenerationConfig = DEFAULT_GENERATION,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """What brings back facts of the forget set that were known before and are not given when asked plainly.
+
+    Args:
+        attacks: ask for them in other ways. depth: look in the layers, relearn, round the weights.
 
     Returns:
         ``facts``, how many these are; ``back``, by probe how many came back of how many it could be tried on; how many
@@ -55,15 +48,17 @@ def probe(
         brought it back; and with ``depth``, ``lens``: by layer the mean probability per answer token.
     """
     gone = forgotten(selection, evaluation)
-    asking = asking_of(tokenizer, selection, style=manner.style, system=manner.system)
+    asking = asking_of(tokenizer, selection, style=generation.style, system=generation.system)
     found: dict[str, Sequence[bool | None]] = {}
     lens: list[float] = []
-    if gone and probing.attacks:
-        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=manner.max_new_tokens, stage=stage)
-        found["sampled"] = sampled(model, tokenizer, gone, asking, max_new_tokens=manner.max_new_tokens, stage=stage)
-    if gone and probing.depth:
+    if gone and attacks:
+        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=generation.max_new_tokens, progress=progress)
+        found["sampled"] = sampled(
+            model, tokenizer, gone, asking, max_new_tokens=generation.max_new_tokens, progress=progress
+        )
+    if gone and depth:
         known = [sample for sample in selection.forget if sample.key in selection.known]
-        deep, lens = _depth(model, tokenizer, gone, known, asking, manner, stage)
+        deep, lens = _depth(model, tokenizer, gone, known, asking, generation, progress)
         found |= deep
     names = {s.id: [name for name, back in found.items() if back[number]] for number, s in enumerate(gone)}
     hidden = sum(bool(by) for by in names.values())
@@ -88,15 +83,15 @@ def forgotten(selection: Selection, evaluation: Evaluation) -> list[ForgetSample
 
 def _depth(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
-    known: Sequence[ForgetSample], asking: Asking, manner: Manner, stage: Stage,
+    known: Sequence[ForgetSample], asking: Asking, generation: GenerationConfig, progress: Progress,
 ) -> tuple[dict[str, Sequence[bool | None]], list[float]]:  # fmt: skip
     from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded
 
-    ask = _asked(model, tokenizer, asking, manner, stage)
-    layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], stage)
+    ask = _asked(model, tokenizer, asking, generation, progress)
+    layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], progress)
     found: dict[str, Sequence[bool | None]] = {
         "logit_lens": [any(hit for _, hit in rows) if rows else None for rows in layers],
-        "relearning": relearned(model, tokenizer, gone, known, ask, prompt=asking.ask, stage=stage),
+        "relearning": relearned(model, tokenizer, gone, known, ask, prompt=asking.ask, progress=progress),
         **{f"int{bits}": rounded(model, gone, ask, bits) for bits in (8, 4)},
     }
     by_layer = zip(*(rows for rows in layers if rows), strict=True)
@@ -104,14 +99,18 @@ def _depth(
 
 
 def _asked(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asking: Asking, manner: Manner, stage: Stage
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asking: Asking,
+    generation: GenerationConfig,
+    progress: Progress,
 ) -> Callable[[Sequence[ForgetSample]], list[bool]]:
-    from easyedit_unlearn.evaluation.inference import generate_replies
+    from easyedit_unlearn.model.inference import generate_replies
 
     def ask(samples: Sequence[ForgetSample]) -> list[bool]:
         prompts = [asking.ask(sample.question) for sample in samples]
-        advance = stage("asking again", len(prompts))
-        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=manner.max_new_tokens, progress=advance)
+        advance = progress("asking again", len(prompts))
+        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=generation.max_new_tokens, advance=advance)
         return [gives_answer(r, s.question, s.answers) for r, s in zip(replies, samples, strict=True)]
 
     return ask

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from easyedit_unlearn.environment import versions
-from easyedit_unlearn.evaluation.processes import alone
+from easyedit_unlearn.model.processes import alone
 from easyedit_unlearn.storage import cache_dir, replace_file
+from easyedit_unlearn.versions import versions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,15 +62,14 @@ class Stored:
 @cache
 def _code() -> str:
     """Of everything that asks: a developer changes it without a new version."""
-    here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), *sorted(here.glob("*.txt"))]
-    files += [here.parent / "prompting.py", *sorted((here.parent / "editors").glob("*.py"))]
+    package = Path(__file__).parents[1]
+    files = [file for room in ("evaluation", "model", "editors") for file in sorted((package / room).glob("*.[pt]*"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _acted_on(model: PreTrainedModel) -> bool:
-    """Whether something that is in no fingerprint changes what the model says."""
-    from easyedit_unlearn.editors.adapters import Adapter
+    """True if something that is in no fingerprint changes what the model says."""
+    from easyedit_unlearn.model.memories import Adapter
 
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     return hasattr(model, "peft_config") or any(not isinstance(hook, Adapter) for hook in hooks)
@@ -84,7 +83,7 @@ def _spelling(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _state(model: PreTrainedModel) -> str:
-    from easyedit_unlearn.weights import fingerprint
+    from easyedit_unlearn.model.weights import fingerprint
 
     config = {key: value for key, value in model.config.to_dict().items() if "name_or_path" not in key}
     ends = str(getattr(model, "generation_config", None) and model.generation_config.eos_token_id)

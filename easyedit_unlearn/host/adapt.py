@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy as shallow_copy
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
+import torch
 import wrapt
 
-from easyedit_unlearn.components import Method
+from easyedit_unlearn.components import Job, Method
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.cpu import our_own_code
+from easyedit_unlearn.host.find import require_host
 from easyedit_unlearn.host.loading import load_for_host, model_label, tokenizer_for_host
-from easyedit_unlearn.host.locate import require_host
-from easyedit_unlearn.host.memories import comparable
+from easyedit_unlearn.host.retain import retain_pairs, wants_retain
+from easyedit_unlearn.host.serving import comparable
 from easyedit_unlearn.host.session import (
     Session,
     active,
@@ -26,19 +31,20 @@ from easyedit_unlearn.host.session import (
     take_up_globals,
 )
 from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, supply, untie
-from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.plugins import default_plugins
+from easyedit_unlearn.plugins.load import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
+
+
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
 
 
-_own: set[str] = set()
+_own: dict[str, Any] = {}
 
 
-def own_methods() -> frozenset[str]:
-    """What EasyEdit's ``ALG_DICT`` held before we added to it."""
-    return frozenset(_own)
+def own_editors() -> Mapping[str, Any]:
+    """What EasyEdit's ``ALG_DICT`` held before we added to it: by name, its function."""
+    return _own
 
 
 def adapt() -> None:
@@ -65,8 +71,8 @@ def adapt() -> None:
     _register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
 
 
-def contract(method: Method) -> Callable[..., Any]:
-    """``method`` as EasyEdit calls its algorithms: returns (model, originals by parameter name).
+def contract(find: Callable[[], Method]) -> Callable[..., Any]:
+    """A method as EasyEdit calls its algorithms: returns (model, originals by parameter name).
 
     Restores where the host restores: the release keeps the edit unless ``keep_original_weight`` is set, the main
     branch decides in ``BaseEditor`` and always wants the originals.
@@ -76,18 +82,17 @@ def contract(method: Method) -> Callable[..., Any]:
         model: Any, tok: Any, requests: Any, hparams: Any, copy: bool = False, return_orig_weights: bool = False,
         keep_original_weight: bool = False, **kwargs: Any,
     ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-        from easyedit_unlearn.api import retain_pairs
-
+        method = find()
         if not isinstance(hparams, UnlearnHyperParams):
             raise HostError(f"{method.name} needs hparams from UnlearnHyperParams.from_hparams")
         requests = [requests] if isinstance(requests, dict) else requests
         model = deepcopy(model) if copy else model
-        with session(model, hparams.unlearn.seed) as now:
+        with session(model, hparams.unlearn.seed) as now, our_own_code():
             requests = [_complete(request, now) for request in requests]
             if now.persist is False:
                 # the edit before this one in the same call is undone, where EasyEdit only puts weights back
                 now.guard.restore_hooks()
-                hparams.history = dict(now.history)
+                now.state = dict(now.before)
             originals = now.guard.keep(method.parameters(model, hparams))
             prompts = [query["prompt"] for request in requests for query in (request, *request["also"])]
             retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
@@ -96,7 +101,7 @@ def contract(method: Method) -> Callable[..., Any]:
                     f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
                     "(unlearn: {retain: {task: facts, split: retain}})"
                 )
-            method.apply(model, tok, requests, hparams, retain=retain, stage=now.stage)
+            method.apply(Job(model, tok, requests, hparams, retain, now.progress, now.state))
             now.guard.check_finite()
         persists = require_host().kind == "release" and not keep_original_weight
         return model, originals if return_orig_weights and not persists else {}
@@ -112,17 +117,17 @@ def _complete(request: Mapping[str, Any], now: Session) -> dict[str, Any]:
 
 
 def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
-    natives = {method.name: method for method in default_plugins().methods if "native" in method.engines}
+    methods = default_plugins().methods
     _own.update(algorithms)
-    for name, method in natives.items():
-        algorithms.setdefault(name, contract(method))
-    batchable = {name for name, method in natives.items() if method.takes_batches("native")}
+    for name in methods.names:
+        algorithms.setdefault(name, contract(partial(methods.get, name)))
     host_rule = batch_editor.is_batchable_method
 
     def is_batchable(name: str) -> bool:
-        now = active()  # only our own GRACE and WISE take batches; for plain hparams EasyEdit's rule stands
-        ours = now is not None and now.hparams is not None and now.hparams.engine == "native"
-        return host_rule(name) or (name in batchable and (ours or name not in _own))
+        now = active()  # for plain hparams EasyEdit's rule stands
+        if now is not None and now.hparams is not None and now.hparams.method.engine == "native":
+            return bool(now.hparams.method.batchable)
+        return host_rule(name) or (name not in _own and name in methods and methods.get(name).batchable)
 
     batch_editor.is_batchable_method = staticmethod(is_batchable)
 
@@ -134,18 +139,19 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
             wrapped(*args, **kwargs)
         return
     hparams = shallow_copy(hparams)  # EasyEdit writes into it
-    hparams.history = {}
+    editor.unlearning_state = {}
     name = model_label(hparams.model_name)
     model, tokenizer = load_for_host(hparams)
     tokenizer = tokenizer_for_host(tokenizer, hparams.method)
     hparams.device = model.device.index or 0 if model.device.type == "cuda" else "cpu"
     hparams.model_name = (model, tokenizer)
+    hparams.method.complete(hparams)
     untie(hparams, model)
     with session(model, hparams.unlearn.seed), on_right_device(hparams.device):
         wrapped(hparams)
     editor.model_name = hparams.model_name = name
-    if hparams.engine == "native":  # also where EasyEdit has a different algorithm of that name
-        editor.apply_algo = contract(hparams.method)
+    if hparams.method.engine == "native":  # also where EasyEdit has a different algorithm of that name
+        editor.apply_algo = contract(lambda: hparams.method)
 
 
 def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
@@ -153,19 +159,18 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(hparams, UnlearnHyperParams):
         with on_right_device(getattr(hparams, "device", None)):
             return wrapped(*args, **kwargs)
-    from easyedit_unlearn.api import retain_pairs, wants_retain
 
     retain, shared, answers = kwargs.pop("retain", None), kwargs.pop("shared", {}), kwargs.pop("answers", {})
-    if shared and not hparams.method.shares_values(hparams.engine):
+    if shared and not hparams.method.shares_values:
         raise HostError(f"{hparams.alg_name} ({hparams.engine} engine) cannot share a value among prompts")
     if require_host().kind == "release" and "sequential_edit" in kwargs:  # it has the switch under another name
         kwargs["keep_original_weight"] = not kwargs.pop("sequential_edit")
-    if wrapped.__name__ == "batch_edit" and not hparams.method.takes_batches(hparams.engine):
-        raise HostError(f"{hparams.alg_name} on EasyEdit's engine takes one request at a time: call edit()")
+    if wrapped.__name__ == "batch_edit" and not hparams.method.batchable:
+        raise HostError(f"{hparams.alg_name} ({hparams.engine} engine) takes one request at a time: call edit()")
     with (
         session(editor.model, hparams.unlearn.seed) as now,
         on_right_device(hparams.device),
-        _undone_or_kept(now, hparams, _persists(kwargs)),
+        _undone_or_kept(now, editor, _persists(kwargs)),
     ):
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
@@ -192,38 +197,40 @@ def _persists(kwargs: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _undone_or_kept(now: Session, hparams: UnlearnHyperParams, persist: bool) -> Iterator[None]:
-    """What EasyEdit's own restoring knows nothing of: memories beside the weights, and the history of a sequence."""
+def _undone_or_kept(now: Session, editor: Any, persist: bool) -> Iterator[None]:
+    """What EasyEdit's own restoring knows nothing of: memories beside the weights, the state of a sequence, and what an
+    editor notes on its hparams."""
     if now.persist is not None:  # edit() calls edit_requests()
         yield
         return
-    now.persist, history = persist, dict(hparams.history)
-    now.hparams, now.history = hparams, history
-    take_up_globals(history)
+    hparams, noted = editor.hparams, dict(vars(editor.hparams))
+    now.persist, now.hparams, now.before = persist, hparams, dict(editor.unlearning_state)
+    now.state = dict(now.before)
+    take_up_globals(now.state)
+    kept = False
     try:
         yield
-    except BaseException:
-        hparams.history = history
-        raise
+        kept = persist
     finally:
         now.persist = now.hparams = None
-    if persist:
-        keep_globals(hparams.history)
+        if not kept:
+            vars(hparams).clear()
+            vars(hparams).update(noted)
+    if kept:
+        keep_globals(now.state)
+        editor.unlearning_state = now.state
     else:
         now.guard.restore_hooks()
-        hparams.history = history
 
 
 def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """The main branch chooses how to restore by alg_name; native methods always return originals by name."""
-    import torch
-
     editor, edited, originals = args
     hparams, now = editor.hparams, active()
     if not isinstance(hparams, UnlearnHyperParams):
         return wrapped(*args, **kwargs)
-    if hparams.engine == "host":
-        forget_last_edit(hparams)
+    if hparams.method.engine == "host":
+        forget_last_edit(hparams, now.before if now is not None else {})
         return wrapped(*args, **kwargs)
     parameters = dict(editor.model.named_parameters())
     with torch.no_grad():

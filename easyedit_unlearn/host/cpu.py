@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+_active: ContextVar[CudaToCpu | None] = ContextVar("CudaToCpu", default=None)
 
 
 class CudaToCpu(TorchFunctionMode):
@@ -23,6 +28,31 @@ class CudaToCpu(TorchFunctionMode):
             return args[0].cpu()
         mapped = {key: _to_cpu(value) for key, value in (kwargs or {}).items()}
         return func(*map(_to_cpu, args), **mapped)
+
+    def __enter__(self) -> CudaToCpu:
+        self._outer = _active.set(self)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        _active.reset(self._outer)
+
+
+@contextmanager
+def our_own_code() -> Iterator[None]:
+    """Within, no torch function is looked at: our own methods take devices from the model, and looking costs time."""
+    mode = _active.get()
+    if mode is None:
+        yield
+        return
+    mode.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        mode.__enter__()
 
 
 def _to_cpu(value: Any) -> Any:

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from easyedit_unlearn.host.locate import PACKAGE, clone_path, find_host
+from easyedit_unlearn.host.find import PACKAGE, clone_path, find_host
 
 
 class _Finder:
@@ -65,7 +65,7 @@ def _shielded() -> Iterator[None]:
     """EasyEdit reseeds every generator and configures the root logger when imported; the user's stay as they were."""
     import warnings
 
-    from easyedit_unlearn.randomness import own_random_state
+    from easyedit_unlearn.environment import own_random_state
 
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

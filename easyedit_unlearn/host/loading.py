@@ -6,9 +6,9 @@ from copy import deepcopy
 from typing import Any
 
 from easyedit_unlearn.components import Method
-from easyedit_unlearn.host.locate import check_model_name
-from easyedit_unlearn.hparams import UnlearnHyperParams
-from easyedit_unlearn.models import load_model, placement
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.host.find import check_model_name
+from easyedit_unlearn.model.load import load_model, placement
 
 
 def load_for_host(hparams: UnlearnHyperParams) -> Any:

@@ -6,15 +6,15 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from easyedit_unlearn.components import Stage
-from easyedit_unlearn.errors import HostError, UnlearnWarning
-from easyedit_unlearn.host.adapt import own_methods
-from easyedit_unlearn.host.locate import GET_MAIN, HostInfo, find_host, require_host
+from easyedit_unlearn.components import Progress
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.errors import HostError, UnlearnError, UnlearnWarning
+from easyedit_unlearn.host.find import HostInfo, require_host
+from easyedit_unlearn.host.serving import bare_model, take_over
 from easyedit_unlearn.host.session import host_module, session
-from easyedit_unlearn.hparams import UnlearnHyperParams
 
 
 def import_host() -> HostInfo:
@@ -36,29 +36,6 @@ def host_algorithms() -> set[str]:
     return set(host_module("util.alg_dict").ALG_DICT)
 
 
-def host_has(method: str) -> bool:
-    """Whether an EasyEdit is installed that brings this method itself."""
-    return find_host() is not None and method in host_editors()
-
-
-def host_editors() -> frozenset[str]:
-    """The methods that EasyEdit brings itself. Raises HostError as :func:`import_host`."""
-    import_host()
-    return own_methods()
-
-
-def hparams_class(method: str, name: str) -> type[Any]:
-    """EasyEdit's dataclass for the hparams of one of its own editors. Raises HostError when it has no such editor."""
-    info = import_host()
-    module = host_module("util.alg_dict")
-    if method not in own_methods() or not hasattr(module, name):
-        raise HostError(
-            f"the installed EasyEdit ({info}) has no {method}; it has {', '.join(sorted(own_methods()))}. "
-            f"The main branch has all editors: {GET_MAIN}"
-        )
-    return getattr(module, name)  # type: ignore[no-any-return]
-
-
 def make_editor(hparams: UnlearnHyperParams) -> Any:
     """EasyEdit's own ``BaseEditor`` for these hparams."""
     import_host()
@@ -66,10 +43,10 @@ def make_editor(hparams: UnlearnHyperParams) -> Any:
 
 
 @contextmanager
-def undone_after(model: Any, hparams: UnlearnHyperParams, stage: Stage) -> Iterator[None]:
-    """Edits made within report to ``stage``, and are taken back bitwise at the end, come what may."""
+def undone_after(model: Any, hparams: UnlearnHyperParams, progress: Progress) -> Iterator[None]:
+    """Edits made within report to ``progress``, and are taken back bitwise at the end, come what may."""
     with session(model, hparams.unlearn.seed) as now:
-        now.stage = stage
+        now.progress = progress
         now.guard.keep(hparams.method.parameters(model, hparams))
         try:
             yield
@@ -77,26 +54,37 @@ def undone_after(model: Any, hparams: UnlearnHyperParams, stage: Stage) -> Itera
             now.guard.restore()
 
 
-def run_edits(editor: Any, requests: Mapping[str, Any], stage: Stage) -> None:
+def run_edits(editor: Any, requests: Mapping[str, Any], progress: Progress) -> None:
     """Send all requests through ``BaseEditor`` so that every edit stays; the edited model is ``editor.model`` then.
 
     In one batch where the method takes one, else one after the other. EasyEdit's own teacher-forced metrics are left
     out: they are not asked for here, and would be timed with the edit.
     """
-    from easyedit_unlearn.host.memories import bare_model, take_over
-
     hparams: UnlearnHyperParams = editor.hparams
     count = len(requests["prompts"])
-    batch = hparams.method.takes_batches(hparams.engine) and hparams.unlearn.mode != "sequential"
+    batch = hparams.method.batchable and hparams.unlearn.mode != "sequential"
     if hasattr(hparams, "batch_size"):
         hparams.batch_size = count if batch else 1
-    advance = stage(hparams.alg_name, count) if hparams.engine == "host" else None
-    with _silent(), _counted(editor, advance), _unscored():
+    host = hparams.method.engine == "host"
+    advance = progress(hparams.alg_name, count) if host else None
+    with _silent(), _counted(editor, advance), _unscored(), _said_in_one_line(hparams) if host else nullcontext():
         call = editor.batch_edit if batch else editor.edit
         _, edited, _ = call(**requests, sequential_edit=True, verbose=False)
-    editor.model = bare_model(edited)
+        editor.model = bare_model(edited)
     if edited is not editor.model:
         take_over(editor.model, editor.tok, hparams, requests)
+
+
+@contextmanager
+def _said_in_one_line(hparams: UnlearnHyperParams) -> Iterator[None]:
+    """Where EasyEdit itself fails, say that it did, and how; ours have messages of their own."""
+    try:
+        yield
+    except UnlearnError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no message"
+        raise HostError(f"EasyEdit's {hparams.alg_name} failed: {type(error).__name__}: {said[:300]}") from error
 
 
 @contextmanager

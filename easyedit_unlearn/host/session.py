@@ -10,36 +10,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from easyedit_unlearn.components import Stage, no_progress
-from easyedit_unlearn.host.locate import PACKAGE, require_host
-from easyedit_unlearn.randomness import own_random_state
-from easyedit_unlearn.weights import WeightGuard, guarded
+import torch
+from torch import nn
 
-if TYPE_CHECKING:
-    from torch import nn
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.environment import own_random_state
+from easyedit_unlearn.host.cpu import CudaToCpu
+from easyedit_unlearn.host.find import PACKAGE, require_host
+from easyedit_unlearn.model.weights import WeightGuard, guarded
 
-# What EasyEdit keeps in module globals between calls: (module, name) -> the value it starts from. A call starts
-# from these and leaves behind what it found, so that two editors in one process know nothing of each other.
-_GLOBALS: dict[tuple[str, str], Any] = {
-    ("models.rome.rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
-    ("models.rome.compute_u", "inv_mom2_cache"): {},
-    ("models.r_rome.r_rome_main", "CONTEXT_TEMPLATES_CACHE"): None,
-    ("models.r_rome.compute_u", "inv_mom2_cache"): {},
-    ("models.memit.memit_main", "CONTEXT_TEMPLATES_CACHE"): None,
-    ("models.memit.memit_main", "COV_CACHE"): {},
-    ("models.alphaedit.AlphaEdit_main", "CONTEXT_TEMPLATES_CACHE"): None,
-    ("models.alphaedit.AlphaEdit_main", "COV_CACHE"): {},
-    ("models.alphaedit.AlphaEdit_main", "P_loaded"): False,
-    ("models.alphaedit.AlphaEdit_main", "cache_c_new"): False,
-    ("models.alphaedit.AlphaEdit_main", "P"): None,
-    ("models.alphaedit.AlphaEdit_main", "cache_c"): None,
-    ("models.wise.utils", "CONTEXT_TEMPLATES_CACHE"): None,
-    ("models.wise.wise_main", "WISEload"): True,
-    ("models.wise.WISE", "edit_history"): [],
-    ("models.wise.WISE", "merge_group_edit_history"): [],
-}
+_GLOBALS: Mapping[str, Any] = {
+    "CONTEXT_TEMPLATES_CACHE": None, "inv_mom2_cache": {}, "COV_CACHE": {}, "P_loaded": False, "cache_c_new": False,
+    "P": None, "cache_c": None, "WISEload": True, "edit_history": [], "merge_group_edit_history": [],
+}  # fmt: skip
+"""What EasyEdit's editors keep in module globals between calls, and the values they start from. A call starts from
+these and leaves behind what it found, so that two editors in one process know nothing of each other."""
 _SEQUENCE = "EasyEdit's globals"
 
 
@@ -50,16 +37,17 @@ class Session:
     ``shared``: by prompt, the further prompts and subjects that get its value. ``answers``: by prompt, what counts as
     its answer within a longer reply.
 
-    ``persist``: whether the edits of the ``BaseEditor`` call under way stay after it, None outside one.
-    ``history``: what its editor remembered before it.
+    ``persist``: True if the edits of the ``BaseEditor`` call under way stay after it, None outside one. ``state``: what
+    its sequence of edits must remember; ``before``: the same when the call began.
     """
 
     guard: WeightGuard
     retain: Sequence[tuple[str, str]] | None = None
-    stage: Stage = field(default=no_progress)
+    progress: Progress = field(default=no_progress)
     persist: bool | None = None
     hparams: Any = None
-    history: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     moments: dict[str, Any] = field(default_factory=dict)
@@ -94,13 +82,9 @@ def session(model: nn.Module, seed: int) -> Iterator[Session]:
 @contextmanager
 def on_right_device(device: Any) -> Iterator[None]:
     """Where the release would name a CUDA device that is not there, or not meant, it uses the CPU."""
-    import torch
-
     if require_host().kind == "main" or (torch.cuda.is_available() and str(device) != "cpu"):
         yield
         return
-    from easyedit_unlearn.host.cpu import CudaToCpu
-
     with CudaToCpu():
         yield
 
@@ -108,27 +92,29 @@ def on_right_device(device: Any) -> Iterator[None]:
 @contextmanager
 def _fresh_globals() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for (module_name, name), start in _GLOBALS.items():
-            module = sys.modules.get(f"{PACKAGE}.{module_name}")
-            if module is not None:
-                stack.callback(setattr, module, name, getattr(module, name, start))
-                setattr(module, name, copy(start))
+        for (module_name, name), value in _globals().items():
+            module = sys.modules[module_name]
+            stack.callback(setattr, module, name, value)
+            setattr(module, name, copy(_GLOBALS[name]))
         yield
 
 
-def keep_globals(history: dict[str, Any]) -> None:
-    """Note in an editor's history what EasyEdit remembers of a sequence."""
-    found = {key: sys.modules.get(f"{PACKAGE}.{key[0]}") for key in _GLOBALS}
-    history[_SEQUENCE] = {key: getattr(module, key[1]) for key, module in found.items() if module is not None}
+def keep_globals(state: dict[str, Any]) -> None:
+    """Note in an editor's state what EasyEdit remembers of a sequence."""
+    state[_SEQUENCE] = _globals()
 
 
-def take_up_globals(history: dict[str, Any]) -> None:
+def take_up_globals(state: Mapping[str, Any]) -> None:
     """Go on with the sequence that :func:`keep_globals` noted."""
-    for (module_name, name), value in history.get(_SEQUENCE, {}).items():
+    for (module_name, name), value in state.get(_SEQUENCE, {}).items():
         # a copy: EasyEdit adds to its tensors and lists in place, and what it does may yet be undone
-        setattr(
-            sys.modules[f"{PACKAGE}.{module_name}"], name, value.clone() if hasattr(value, "clone") else copy(value)
-        )
+        setattr(sys.modules[module_name], name, value.clone() if hasattr(value, "clone") else copy(value))
+
+
+def _globals() -> dict[tuple[str, str], Any]:
+    """By module and name, what the editors that are imported hold now."""
+    editors = {name: m for name, m in list(sys.modules.items()) if name.startswith(f"{PACKAGE}.models.") and m}
+    return {(place, name): vars(m)[name] for place, m in editors.items() for name in _GLOBALS if name in vars(m)}
 
 
 def host_module(name: str) -> Any:

@@ -7,20 +7,24 @@ names one, EasyEdit does as it always did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 import wrapt
 
-from easyedit_unlearn.editors.adapters import attached
-from easyedit_unlearn.editors.paths import edited_layer
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.editors.corpus import corpus_of, has_corpus
+from easyedit_unlearn.editors.statistics import cached_key_moments, cached_null_space
 from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.host.find import PACKAGE
 from easyedit_unlearn.host.session import Session, active, host_module, take_up_globals
-from easyedit_unlearn.hparams import UnlearnHyperParams
+from easyedit_unlearn.model.memories import attached
+from easyedit_unlearn.model.structure import edited_layer
 
-_STATISTICS_USERS = (
-    "models.rome.compute_u", "models.r_rome.compute_u", "models.memit.memit_main", "models.alphaedit.AlphaEdit_main",
-)  # fmt: skip
+_PROJECTED = {"AlphaEdit": "models.alphaedit.AlphaEdit_main", "SPHERE": "models.SPHERE.SPHERE_main"}
+"""Editors that project on a null space, and where they keep it."""
 _NEIGHBOURS = (
     "The weather was mild that day.", "She closed the book and went outside.", "Bread is made of flour and water.",
 )  # fmt: skip
@@ -29,12 +33,8 @@ _NEIGHBOURS = (
 
 def adapt_statistics() -> None:
     """Have EasyEdit's editors ask us for key covariances."""
-    for name in _STATISTICS_USERS:
-        try:
-            module = host_module(name)
-        except ImportError:  # the release has not all of them
-            continue
-        if hasattr(module, "layer_stats"):
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{PACKAGE}.models.") and callable(vars(module).get("layer_stats")):
             wrapt.wrap_function_wrapper(module, "layer_stats", _layer_stats)
 
 
@@ -60,7 +60,7 @@ def _layer_stats(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 def supply(editor: Any, now: Session, kwargs: dict[str, Any], prompts: Sequence[str]) -> None:
     """Whatever the editor's algorithm needs for this call, put where EasyEdit looks for it."""
     hparams = editor.hparams
-    if hparams.engine != "host":
+    if hparams.method.engine != "host":
         return
     if hparams.alg_name in ("GRACE", "WISE") and edited_layer(hparams.inner_params) in attached(editor.model):
         raise HostError(
@@ -71,28 +71,26 @@ def supply(editor: Any, now: Session, kwargs: dict[str, Any], prompts: Sequence[
         hparams.sequential_edit = bool(kwargs.get("sequential_edit"))  # else its adapter keeps the last edit only
         around = hparams.around = [prompt for prompt, _ in now.retain or ()] or list(_NEIGHBOURS)
         kwargs.setdefault("loc_prompts", [around[i % len(around)] for i in range(len(prompts))])
-    if hparams.alg_name == "AlphaEdit" and _has_corpus(hparams) and not hparams.history:
+    if hparams.alg_name in _PROJECTED and _has_corpus(hparams) and not now.before:
         _supply_projection(editor, now)
+    if hparams.alg_name == "DPO" and kwargs.get("ground_truth"):  # the answer is what is not preferred
+        kwargs.setdefault("target_neg", kwargs["ground_truth"])
 
 
 def untie(hparams: Any, model: Any) -> None:
     """EasyEdit's MEMIT and AlphaEdit look the output weight up by name; tied to the input's, it has only that one's."""
     named = getattr(hparams, "lm_head_module", None)
     embedding = model.get_input_embeddings()
-    if hparams.engine == "host" and named and getattr(model.config, "tie_word_embeddings", False):
+    if hparams.method.engine == "host" and named and getattr(model.config, "tie_word_embeddings", False):
         names = {name for name, _ in model.named_parameters()}
         if f"{named}.weight" not in names:
             hparams.lm_head_module = next(name for name, module in model.named_modules() if module is embedding)
 
 
 def _supply_projection(editor: Any, now: Session) -> None:
-    """AlphaEdit's P and its memory of earlier keys are module globals; ``P_loc`` only says that P exists."""
-    import torch
-
-    from easyedit_unlearn.editors.statistics import cached_null_space
-
+    """P and the memory of earlier keys are module globals; ``P_loc`` only says that P exists."""
     hparams = editor.hparams
-    module = host_module("models.alphaedit.AlphaEdit_main")
+    module = host_module(_PROJECTED[hparams.alg_name])
     names = [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers]
     moments = _moments(editor.model, editor.tok, now, names)
     projections = [cached_null_space(moments[name], threshold=hparams.nullspace_threshold).cpu() for name in names]
@@ -101,32 +99,27 @@ def _supply_projection(editor: Any, now: Session) -> None:
     hparams.P_loc = str(module.__file__)
 
 
-def forget_last_edit(hparams: Any) -> None:
-    """AlphaEdit's memory of earlier keys outlives EasyEdit's restoring of the weights: put it back as well."""
-    if hparams.alg_name != "AlphaEdit":
+def forget_last_edit(hparams: Any, before: Mapping[str, Any]) -> None:
+    """The memory of earlier keys outlives EasyEdit's restoring of the weights: put it back as well."""
+    if hparams.alg_name not in _PROJECTED:
         return
-    module = host_module("models.alphaedit.AlphaEdit_main")
+    module = host_module(_PROJECTED[hparams.alg_name])
     if module.cache_c_new:
         module.cache_c = module.cache_c * 0
-    take_up_globals(hparams.history)
+    take_up_globals(before)
 
 
 def _moments(model: Any, tokenizer: Any, now: Session, names: Sequence[str]) -> dict[str, Any]:
     """For all of the hparams' layers at once, when one is asked for: one pass over the corpus."""
-    from easyedit_unlearn.editors.corpus import corpus_of
-    from easyedit_unlearn.editors.statistics import cached_key_moments
-
     hparams: Any = now.hparams
     missing = [name for name in names if name not in now.moments]
     if missing:
         every = [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers]
         corpus = corpus_of(hparams.unlearn.native, hparams.alg_name, now.retain or ())
         wanted = sorted({*every, *missing})
-        now.moments.update(cached_key_moments(model, tokenizer, wanted, corpus, stage=now.stage))
+        now.moments.update(cached_key_moments(model, tokenizer, wanted, corpus, progress=now.progress))
     return now.moments
 
 
 def _has_corpus(hparams: UnlearnHyperParams) -> bool:
-    from easyedit_unlearn.editors.corpus import has_corpus
-
     return has_corpus(hparams.unlearn.native)

@@ -12,6 +12,8 @@ from easyedit_unlearn.merging.grouping import Grouping, concatenated, grouped, s
 from easyedit_unlearn.types import EditRequest, ForgetSample, Target
 
 Samples = Sequence[ForgetSample]
+
+
 Targets = Sequence[Target]
 
 
@@ -33,7 +35,6 @@ class ConcatOptions(GroupOptions, PositionOptions):
 
 class NoMerging(QueryMerger):
     name = "none"
-    summary = "One edit request a sample."
 
     def merge(self, samples: Samples, targets: Targets, options: Options) -> Sequence[EditRequest]:
         return [single(sample, target) for sample, target in zip(samples, targets, strict=True)]
@@ -41,7 +42,6 @@ class NoMerging(QueryMerger):
 
 class Concat(QueryMerger):
     name = "concat"
-    summary = "Up to `size` questions become one prompt with one refusal (arXiv 2505.19855)."
     Options = ConcatOptions
 
     def merge(self, samples: Samples, targets: Targets, options: ConcatOptions) -> Sequence[EditRequest]:
@@ -51,7 +51,6 @@ class Concat(QueryMerger):
 
 class BySubject(QueryMerger):
     name = "by_subject"
-    summary = "All questions about one subject become one prompt with one refusal."
     Options = PositionOptions
 
     def merge(self, samples: Samples, targets: Targets, options: PositionOptions) -> Sequence[EditRequest]:
@@ -61,7 +60,6 @@ class BySubject(QueryMerger):
 
 class SharedValue(QueryMerger):
     name = "shared_value"
-    summary = "Up to `size` questions share one change of value, each at its own key; our own editors."
     Options = GroupOptions
 
     def merge(self, samples: Samples, targets: Targets, options: GroupOptions) -> Sequence[EditRequest]:

@@ -6,8 +6,18 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
+from easyedit_unlearn.results import Row, measure
+
 _MARKERS = "osD^vXP*<>hp"
+
+
+_BARS = (
+    ("forget_answer_rate", "forget: still given ↓"),
+    ("rephrase_answer_rate", "rephrase: still given ↓"),
+    ("rephrase_refusal_rate", "rephrase: refused ↑"),
+    ("retain_answer_rate", "retain: kept ↑"),
+    ("holdout_answer_rate", "holdout: kept ↑"),
+)
 _CURVES = (
     ("forget_answer_rate", "forget: still given ↓"),
     ("rephrase_answer_rate", "rephrase: still given ↓"),
@@ -24,6 +34,8 @@ def charts(rows: Sequence[Row]) -> dict[str, str]:
         found["forget-against-keep"] = forget_against_keep(rows)
     if curves := _curves(methods):
         found["forget-size"] = over_size(curves)
+    if (told := _by_target(methods)) and not curves:
+        found["refusals"] = by_target(told)
     if lenses := {_name(row, rows): row["probes"]["lens"] for row in methods if row.get("probes", {}).get("lens")}:
         found["logit-lens"] = lens_map(lenses)
     return found
@@ -35,7 +47,7 @@ def forget_against_keep(rows: Sequence[Row]) -> str:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for number, row in enumerate(row for row in rows if _point(row)):
-            x, y = row["forget_answer_rate"], row["holdout_answer_rate"]
+            x, y = measure(row, "forget_answer_rate"), measure(row, "holdout_answer_rate")
             bars = {
                 "xerr": _bar(1 - x, [1 - end for end in reversed(row["intervals"]["forget_answer_rate"])]),
                 "yerr": _bar(y, row["intervals"]["holdout_answer_rate"]),
@@ -55,22 +67,51 @@ def forget_against_keep(rows: Sequence[Row]) -> str:
 
 
 def over_size(curves: Mapping[str, Sequence[Row]]) -> str:
-    """A panel a measure: one line for each method over how many facts were to be forgotten."""
+    """A panel a measure: one line for each method over how many facts were to be forgotten. Where a method has several
+    lines (queries merged in other ways), it has panels of its own."""
+    groups: dict[str, dict[str, Sequence[Row]]] = {}
+    for name, rows in curves.items():
+        groups.setdefault(f"{rows[0]['method']}, {rows[0]['engine']}", {})[name] = rows
+    if all(len(lines) == 1 for lines in groups.values()):
+        groups = {"": dict(curves)}
 
     def draw(figure: Any) -> None:
-        for panel, (key, title) in zip(figure.subplots(1, len(_CURVES)), _CURVES, strict=True):
-            for number, (name, rows) in enumerate(curves.items()):
-                mine = [row for row in rows if row.get(key) is not None]
-                panel.plot(
-                    [row["n_forget"] for row in mine], [row[key] for row in mine], label=_plain(name),
-                    marker=_MARKERS[number % len(_MARKERS)], color=_colour(number),
-                )  # fmt: skip
-            panel.set(title=title, ylim=(-0.05, 1.05), xlabel="facts to forget")
-            panel.grid(alpha=0.3)
-        handles, labels = panel.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+        axes = figure.subplots(len(groups), len(_CURVES), squeeze=False)
+        for line, (method, lines) in zip(axes, groups.items(), strict=True):
+            for panel, (key, title) in zip(line, _CURVES, strict=True):
+                for number, (name, rows) in enumerate(lines.items()):
+                    mine = [row for row in rows if measure(row, key) is not None]
+                    panel.plot(
+                        [row["n_forget"] for row in mine], [measure(row, key) for row in mine], label=_plain(name),
+                        marker=_MARKERS[number % len(_MARKERS)], color=_colour(number), alpha=0.85,
+                    )  # fmt: skip
+                panel.set(title=title, ylim=(-0.05, 1.05), xlabel="facts to forget")
+                panel.grid(alpha=0.3)
+            line[0].set_ylabel(_plain(method))
+            line[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
 
-    return _svg(draw, (14, 4.4))
+    return _svg(draw, (16, 3.9 * len(groups)))
+
+
+def by_target(rows: Sequence[Row]) -> str:
+    """A panel a measure: one bar for each method and kind of refusal, with 95 % intervals."""
+    methods, targets = (list(dict.fromkeys(str(measure(row, key)) for row in rows)) for key in ("method", "target"))
+
+    def draw(figure: Any) -> None:
+        width = 0.8 / len(targets)
+        for panel, (key, title) in zip(figure.subplots(1, len(_BARS)), _BARS, strict=True):
+            for number, target in enumerate(targets):
+                mine = [row for row in rows if row["target"] == target and measure(row, key) is not None]
+                places = [methods.index(row["method"]) + (number - (len(targets) - 1) / 2) * width for row in mine]
+                ends = [_bar(measure(row, key), row["intervals"][key]) for row in mine]
+                bars = [[low for (low,), _ in ends], [high for _, (high,) in ends]] if ends else None
+                heights = [measure(row, key) for row in mine]
+                panel.bar(places, heights, width, label=_plain(target), yerr=bars, capsize=2, color=_colour(number))
+            panel.set(title=title, ylim=(0, 1.05))
+            panel.set_xticks(range(len(methods)), [_plain(name) for name in methods], rotation=30, ha="right")
+        panel.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+
+    return _svg(draw, (17, 3.8))
 
 
 def lens_map(lenses: Mapping[str, Sequence[float]]) -> str:
@@ -92,7 +133,7 @@ def _curves(methods: Sequence[Row]) -> dict[str, list[Row]]:
     """By method its rows over growing forget sets; empty where nothing grows."""
     found: dict[str, list[Row]] = {}
     for row in methods:
-        if row.get("forget_answer_rate") is not None:
+        if measure(row, "forget_answer_rate") is not None:
             # not by setting, which names the size
             found.setdefault(f"{row['label']}, {_family(row)}", []).append(row)
     grown = {name: sorted(rows, key=lambda row: row["n_forget"]) for name, rows in found.items()}
@@ -101,13 +142,24 @@ def _curves(methods: Sequence[Row]) -> dict[str, list[Row]]:
     return {name if len(families) > 1 else rows[0]["label"]: rows for name, rows in grown.items()}
 
 
+def _by_target(methods: Sequence[Row]) -> list[Row]:
+    """The rows of the first setting in which a method was given more than one kind of refusal."""
+    for setting in dict.fromkeys(row.get("setting") for row in methods):
+        mine = [
+            row for row in methods if row.get("setting") == setting and measure(row, "forget_answer_rate") is not None
+        ]
+        if any(len({measure(row, "target") for row in mine if row["method"] == one["method"]}) > 1 for one in mine):
+            return mine
+    return []
+
+
 def _family(row: Row) -> str:
     """What rows over growing forget sets share."""
     return str(row.get("family") or row["model"])
 
 
 def _point(row: Row) -> bool:
-    return row.get("forget_answer_rate") is not None and row.get("holdout_answer_rate") is not None
+    return measure(row, "forget_answer_rate") is not None and measure(row, "holdout_answer_rate") is not None
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:

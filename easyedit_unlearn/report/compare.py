@@ -7,13 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from easyedit_unlearn.evaluation.aggregate import bootstrap
-
-Record = Mapping[str, Any]
-GROUPS = ("forget", "rephrase", "retain", "holdout")
-"""Fewer answers are wanted in the first two, more in the others."""
+from easyedit_unlearn.report.table import GROUPS
+from easyedit_unlearn.results import Record, Row
 
 
-def against_best(rows: Sequence[Mapping[str, Any]], samples: Sequence[Record]) -> list[dict[str, Any]]:
+def against_best(rows: Sequence[Row], samples: Sequence[Record]) -> list[dict[str, Any]]:
     """Each method less the best balanced one of its setting, on the facts known before that both were asked: by group
     the mean ``difference``, its bootstrap ``interval`` over prompts, and ``n``. Empty where there is only one."""
     scores = _scores(samples)
@@ -23,7 +21,7 @@ def against_best(rows: Sequence[Mapping[str, Any]], samples: Sequence[Record]) -
         mine = [row for row in mine if row["method"] != "before" and (setting, row["label"]) in scores]
         if len(mine) < 2:
             continue
-        best = max(mine, key=lambda row: row["balance"])
+        best = max(mine, key=lambda row: row["balance"] or 0.0)
         for row in mine:
             if row is not best:
                 pair = scores[setting, row["label"]], scores[setting, best["label"]]
@@ -31,7 +29,7 @@ def against_best(rows: Sequence[Mapping[str, Any]], samples: Sequence[Record]) -
     return found
 
 
-def comparison_cells(rows: Sequence[Mapping[str, Any]], samples: Sequence[Record]) -> list[list[str]]:
+def comparison_cells(rows: Sequence[Row], samples: Sequence[Record]) -> list[list[str]]:
     """Of :func:`against_best`: the method, the best one, and by group the difference in points with its interval; a *
     where that excludes zero."""
     return [

@@ -13,7 +13,6 @@ from easyedit_unlearn.report.compare import comparison_cells
 from easyedit_unlearn.report.markdown import PAIRS
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
-    COLUMNS,
     REFUSALS,
     all_rows,
     before_of,
@@ -21,12 +20,15 @@ from easyedit_unlearn.report.table import (
     cells,
     interval_lines,
     refusal_cells,
+    table_columns,
 )
+from easyedit_unlearn.results import Results, Row, measure
+from easyedit_unlearn.types import Column
 
 _SHOWN = ("setting", "method", "group", "known", "question", "answer", "target", "before", "after")
 
 
-def page(results: Mapping[str, Any], metrics: Iterable[Component] = (), charts: Mapping[str, str] | None = None) -> str:
+def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[str, str] | None = None) -> str:
     """``charts``: SVG by name, of matplotlib, which escapes the text it draws."""
     from jinja2 import Environment, PackageLoader, select_autoescape
     from markupsafe import Markup
@@ -34,22 +36,23 @@ def page(results: Mapping[str, Any], metrics: Iterable[Component] = (), charts: 
     environment = Environment(
         loader=PackageLoader("easyedit_unlearn.report"), autoescape=select_autoescape(["html", "j2"])
     )
-    rows = all_rows(results)
+    rows, metrics = all_rows(results), list(metrics)
+    columns = table_columns(metrics)
     script = (Path(__file__).parent / "templates" / "report.js").read_text(encoding="utf-8")
     html_page: str = environment.get_template("report.html.j2").render(
         results=results,
-        columns=COLUMNS,
+        columns=columns,
         settings=list(dict.fromkeys(row.get("setting") for row in rows)),
-        board=_board(rows),
+        board=_board(rows, columns),
         refusal_columns=REFUSALS,
         refusals=refusal_cells(rows),
         pair_headings=PAIRS,
-        pairs=comparison_cells(rows, results["samples"]),
+        pairs=comparison_cells(rows, results.samples),
         intervals=interval_lines(rows),
         probes=[(row, probe_cells(row)) for row in rows if row.get("probes", {}).get("facts")],
-        metrics=_metrics(rows, list(metrics)),
+        metrics=_metrics(rows, metrics),
         charts={name: Markup(svg) for name, svg in (charts or {}).items()},  # noqa: S704
-        samples=[{key: record.get(key) for key in _SHOWN} for record in results["samples"]],
+        samples=[{key: record.get(key) for key in _SHOWN} for record in results.samples],
         made=next((row for row in rows if row["versions"]), None),
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -57,24 +60,24 @@ def page(results: Mapping[str, Any], metrics: Iterable[Component] = (), charts: 
     return html_page
 
 
-def _board(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _board(rows: Sequence[Row], columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Each row's cells: what is shown, by what it is sorted, and whether it is its column's best."""
-    best = best_places(rows)
+    best = best_places(rows, columns)
     return [
         {
             "setting": row.get("setting"),
             "before": row["method"] == "before",
             "about": row.get("stopped") or "",
             "cells": [
-                {"text": text, "key": row.get(column.key), "best": (number, place) in best}
-                for place, (column, text) in enumerate(zip(COLUMNS, line, strict=True))
+                {"text": text, "key": measure(row, column.key), "best": (number, place) in best}
+                for place, (column, text) in enumerate(zip(columns, line, strict=True))
             ],
         }
-        for number, (row, line) in enumerate(zip(rows, cells(rows), strict=True))
+        for number, (row, line) in enumerate(zip(rows, cells(rows, columns), strict=True))
     ]
 
 
-def _metrics(rows: Sequence[Mapping[str, Any]], metrics: Sequence[Component]) -> list[dict[str, Any]]:
+def _metrics(rows: Sequence[Row], metrics: Sequence[Component]) -> list[dict[str, Any]]:
     found = []
     for row in rows:
         if row.get("means") and metrics:

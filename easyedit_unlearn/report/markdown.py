@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from easyedit_unlearn.components import Component
-from easyedit_unlearn.report.compare import GROUPS, comparison_cells
+from easyedit_unlearn.report.compare import comparison_cells
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
-    COLUMNS,
+    GROUPS,
     REFUSALS,
     all_rows,
     before_of,
@@ -20,18 +19,22 @@ from easyedit_unlearn.report.table import (
     excerpt,
     interval_lines,
     refusal_cells,
+    table_columns,
 )
+from easyedit_unlearn.results import Results, Row
+from easyedit_unlearn.types import Column
 
 PAIRS = ("method", "against the best balanced", *(f"{group}: given" for group in GROUPS), "setting")
 
 
-def markdown(results: Mapping[str, Any], metrics: Iterable[Component] = (), charts: Sequence[str] = ()) -> str:
+def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequence[str] = ()) -> str:
     """``charts``: the names of those in ``charts/``."""
     rows, metrics = all_rows(results), list(metrics)
-    lines = [f"# Unlearning report ({results['status']})", ""]
-    lines += [_md(results["message"]), ""] if results["message"] else []
-    lines += [f"    {' '.join(results['command'].split())}", ""] if results["command"] else []
-    lines += _leaderboard(rows)
+    columns = table_columns(metrics)
+    lines = [f"# Unlearning report ({results.status})", ""]
+    lines += [_md(results.message), ""] if results.message else []
+    lines += [f"    {' '.join(results.command.split())}", ""] if results.command else []
+    lines += _leaderboard(rows, columns)
     lines += ["", *(f"![{name}](charts/{name}.svg)" for name in charts)]
     lines += [
         "",
@@ -41,7 +44,7 @@ def markdown(results: Mapping[str, Any], metrics: Iterable[Component] = (), char
     if given := refusal_cells(rows):
         headings = [column.heading for column in REFUSALS]
         lines += ["", "The refusals they were given:", "", *markdown_table(headings, given)]
-    if pairs := comparison_cells(rows, results["samples"]):
+    if pairs := comparison_cells(rows, results.samples):
         lines += [
             "",
             "In pairs, on the same prompts: points more of the answers given, with the 95 % interval (* without",
@@ -51,7 +54,7 @@ def markdown(results: Mapping[str, Any], metrics: Iterable[Component] = (), char
         lines += _hidden(row) if row.get("probes", {}).get("facts") else []
     for row in rows:
         lines += _metrics(before_of(row, rows), row, metrics) if row.get("means") and metrics else []
-    for entry in excerpt(results["samples"]):
+    for entry in excerpt(results.samples):
         lines += ["", f"**{_md(entry['question'])}**", ""]
         lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
         lines += [f"- {_md(method)}: {_md(text)}" for method, text in entry["after"].items()]
@@ -73,24 +76,25 @@ def markdown_table(
     return lines
 
 
-def _leaderboard(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _leaderboard(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     """A table a setting."""
+    headings = [column.heading for column in columns]
     lines: list[str] = []
     for setting in dict.fromkeys(row.get("setting") for row in rows):
         mine = [row for row in rows if row.get("setting") == setting]
         lines += ["", f"## {_md(setting)}", ""] if setting else []
-        lines += markdown_table([column.heading for column in COLUMNS], cells(mine), best_places(mine))
-    return lines or markdown_table([column.heading for column in COLUMNS], [])
+        lines += markdown_table(headings, cells(mine, columns), best_places(mine, columns))
+    return lines or markdown_table(headings, [])
 
 
-def _hidden(row: Mapping[str, Any]) -> list[str]:
+def _hidden(row: Row) -> list[str]:
     found = row["probes"]
     counts = f"{found['hidden']} hidden, {found['forgotten']} forgotten of {found['facts']} not given"
     return ["", f"**{_md(row['label'])}: what brings facts back** ({counts})", "",
             *markdown_table(("probe", "came back", "what it is"), probe_cells(row))]  # fmt: skip
 
 
-def _metrics(before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Sequence[Component]) -> list[str]:
+def _metrics(before: Row | None, row: Row, metrics: Sequence[Component]) -> list[str]:
     headings, lines = change_cells(before, row, metrics)
     overall = overall_changes(before, row, metrics)
     title = f"**{_md(row['label'])}: every metric, over all samples** (arrows: what is wanted on the forget set)"

@@ -7,18 +7,18 @@ from typing import Any
 
 from easyedit_unlearn.components import Component, Metric, SetMetric
 from easyedit_unlearn.evaluation.probes import ABOUT
+from easyedit_unlearn.results import Row
+from easyedit_unlearn.types import ARROWS
 
-_ARROWS = {"up": " ↑", "down": " ↓", "none": ""}
 
-
-def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[list[str], list[list[str]]]:
+def metric_cells(row: Row, metrics: Iterable[Component]) -> tuple[list[str], list[list[str]]]:
     """Headings (the groups), and a line for each metric of single samples: mean and half of the 95 % interval, ``-``
     where it is undefined."""
     found = [metric for metric in metrics if isinstance(metric, Metric) and metric.name in row["means"]]
     groups = list(next(iter(row["means"].values()), {}))
     listed = [
         [
-            metric.name + _ARROWS[metric.direction],
+            metric.name + ARROWS[metric.direction],
             *(_cell(row["means"][metric.name].get(group, {})) for group in groups),
         ]
         for metric in found
@@ -27,9 +27,7 @@ def metric_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> tuple[
     return ["metric", *groups], [counts, *listed]
 
 
-def change_cells(
-    before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Iterable[Component]
-) -> tuple[list[str], list[list[str]]]:
+def change_cells(before: Row | None, row: Row, metrics: Iterable[Component]) -> tuple[list[str], list[list[str]]]:
     """The same with what each mean was before: ``0.91 → 0.12 ±0.08``; then the numbers about the whole."""
     headings, lines = metric_cells(row, metrics)
     if before and before.get("means") and before is not row:
@@ -42,9 +40,7 @@ def change_cells(
     return headings, lines
 
 
-def overall_changes(
-    before: Mapping[str, Any] | None, row: Mapping[str, Any], metrics: Iterable[Component]
-) -> list[list[str]]:
+def overall_changes(before: Row | None, row: Row, metrics: Iterable[Component]) -> list[list[str]]:
     """Name, value before, value after and summary of each metric of the whole."""
     metrics = list(metrics)
     old = {line[0]: line[1] for line in overall_cells(before, metrics)} if before and before.get("overall") else {}
@@ -56,7 +52,7 @@ def _arrow(old: Mapping[str, Mapping[str, str]], name: str, group: str, cell: st
     return cell if first == cell == "-" else f"{first} → {cell}"
 
 
-def overall_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[list[str]]:
+def overall_cells(row: Row, metrics: Iterable[Component]) -> list[list[str]]:
     """Name, value and summary of each metric of the whole."""
     return [
         [f"{metric.name}{_wanted(metric)}", number(row["overall"][metric.name]), metric.summary]
@@ -65,7 +61,7 @@ def overall_cells(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[
     ]
 
 
-def without_reference(row: Mapping[str, Any], metrics: Iterable[Component]) -> list[str]:
+def without_reference(row: Row, metrics: Iterable[Component]) -> list[str]:
     """What compares with another model and has none."""
     return [
         metric.name
@@ -74,7 +70,7 @@ def without_reference(row: Mapping[str, Any], metrics: Iterable[Component]) -> l
     ]
 
 
-def probe_cells(row: Mapping[str, Any]) -> list[list[str]]:
+def probe_cells(row: Row) -> list[list[str]]:
     """Name, share and meaning of each probe; ``-`` where it could be tried on no fact."""
     found = row["probes"]["back"]
     return [
@@ -102,9 +98,9 @@ def _cell(found: Mapping[str, Any]) -> str:
     return number(mean) + (f" ±{number((interval[1] - interval[0]) / 2)}" if interval else "")
 
 
-def _prompts(row: Mapping[str, Any], group: str) -> int:
+def _prompts(row: Row, group: str) -> int:
     return max((found[group]["n"] for found in row["means"].values() if group in found), default=0)
 
 
 def _wanted(metric: SetMetric) -> str:
-    return f" → {number(metric.wanted)}" if metric.wanted is not None else _ARROWS[metric.direction]
+    return f" → {number(metric.wanted)}" if metric.wanted is not None else ARROWS[metric.direction]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from easyedit_unlearn.report.table import COLUMNS, all_rows
+from easyedit_unlearn.report.table import all_rows
+from easyedit_unlearn.results import Results, Row, measure
+from easyedit_unlearn.types import Column
 
 _FIRST = ("setting", "label", "method", "engine", "mode", "target", "merge", "model", "seed", "seeds", "n_forget",
           "n_known", "n_retain", "n_holdout", "n_requests")  # fmt: skip
 
 
-def csv_text(results: Mapping[str, Any]) -> str:
+def csv_text(results: Results, columns: Sequence[Column]) -> str:
     """Plain numbers; each share with the ends of its interval; the metrics of the whole; why a method stopped."""
-    rows = [_flat(row) for row in all_rows(results)]
+    rows = [_flat(row, columns) for row in all_rows(results)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
@@ -24,11 +26,11 @@ def csv_text(results: Mapping[str, Any]) -> str:
     return buffer.getvalue()
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: _text(row.get(name)) for name in _FIRST}
-    for column in COLUMNS[1:]:
-        flat[column.key] = row.get(column.key)
-        if column.kind == "share":
+def _flat(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
+    flat = {name: _text(measure(row, name)) for name in _FIRST}
+    for column in columns[1:]:
+        flat[column.key] = measure(row, column.key)
+        if column.format == "share":
             ends = row["intervals"].get(column.key) or ("", "")
             flat |= {f"{column.key}_low": ends[0], f"{column.key}_high": ends[1]}
     return flat | (row.get("overall") or {}) | {"stopped": _text(row.get("stopped"))}

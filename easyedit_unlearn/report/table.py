@@ -2,131 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
+from easyedit_unlearn.components import Component, Metric
+from easyedit_unlearn.results import Record, Results, Row, measure
+from easyedit_unlearn.types import Column, Direction, Format
 
-@dataclass(frozen=True)
-class Column:
-    """A heading with the wanted direction, and the row key it shows."""
-
-    key: str
-    heading: str
-    about: str
-    kind: str = "share"
-
-
-COLUMNS = (
-    Column("label", "method", "the unlearning method; the first row is the untouched model", "text"),
+GROUPS = ("forget", "rephrase", "retain", "holdout")
+_FIRST = (
+    Column("label", "method", "the unlearning method; the first row is the untouched model", "text", short="method"),
     Column(
-        "balance",
-        "balance ↑",
-        "harmonic mean of the shares forgotten, forgotten in other words, retained, and kept on holdout",
-        "part",
+        "balance", "balance", "harmonic mean of the shares forgotten, forgotten in other words, retained, and kept on "
+        "holdout", "percent", "up", "balance",
     ),
-    Column("forget_answer_rate", "forget: still given ↓", "share of known forget facts whose answer is still given"),
-    Column("forget_refusal_rate", "forget: refused ↑", "share of them answered with a refusal"),
-    Column("rephrase_answer_rate", "rephrase: still given ↓", "the same facts asked in other words"),
-    Column("rephrase_refusal_rate", "rephrase: refused ↑", "refusals to the same facts asked in other words"),
-    Column("retain_answer_rate", "retain: kept ↑", "share of known facts kept that the method was allowed to train on"),
-    Column("holdout_answer_rate", "holdout: kept ↑", "share of known neighbours kept that no method ever saw"),
-    Column("retain_refusal_rate", "retain: refused ↓", "over-refusal on the retain set"),
-    Column("holdout_refusal_rate", "holdout: refused ↓", "over-refusal on the neighbours"),
-    Column(
-        "reliability", "reliability ↑", "EasyEdit's: share of the refusal's tokens that come, asked as edited", "part"
-    ),
-    Column("generality", "generality ↑", "the same, asked in other words", "part"),
-    Column("locality", "locality ↑", "share of what was said on the neighbours that still comes", "part"),
-    Column("ppl_after", "perplexity", "on the bundled text; the first row is the value before", "number"),
-    Column("seconds", "seconds", "of unlearning through BaseEditor, EasyEdit's own checks included", "number"),
-    Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number"),
+)  # fmt: skip
+_LAST = (
+    Column("reliability", "reliability", "EasyEdit's: share of the refusal's tokens that come, asked as edited",
+           "percent", "up"),
+    Column("generality", "generality", "the same, asked in other words", "percent", "up"),
+    Column("locality", "locality", "share of what was said on the neighbours that still comes", "percent", "up"),
+    Column("ppl_after", "perplexity", "on the bundled text; the first row is the value before", "number",
+           short="perplexity"),
+    Column("seconds", "seconds", "of unlearning through BaseEditor, EasyEdit's own checks included", "number",
+           short="seconds"),
+    Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number", short="MB"),
+)  # fmt: skip
+_WIDE = frozenset(
+    "reliability generality locality rephrase_refusal_rate retain_refusal_rate holdout_refusal_rate".split()
 )
-
-
 REFUSALS = (
     Column("label", "method", "the method, and its recipe", "text"),
     Column("n", "refusals", "one a forget sample", "count"),
-    Column("specificity", "names the subject ↑", "share of refusals that say what they are about"),
-    Column("leakage", "gives away ↓", "share that hold the answer, an alias or a distinctive part of it"),
+    Column("specificity", "names the subject", "share of refusals that say what they are about", "share", "up"),
+    Column(
+        "leakage", "gives away", "share that hold the answer, an alias or a distinctive part of it", "share", "down"
+    ),
     Column("written_by_model", "own words", "share that the model wrote itself; the others are templates"),
-    Column("perplexity", "perplexity ↓", "of the refusals, under the untouched model", "number"),
-    Column("diversity", "distinct-2 ↑", "different word pairs over all word pairs", "number"),
+    Column("perplexity", "perplexity", "of the refusals, under the untouched model", "number", "down"),
+    Column("diversity", "distinct-2", "different word pairs over all word pairs", "number", "up"),
 )
 """What the refusals are like that a method was given."""
 
 
-def cell(row: Mapping[str, Any], column: Column) -> str:
+def table_columns(metrics: Iterable[Component]) -> list[Column]:
+    """The table's columns: what each metric says it has for a group, between what every row has."""
+    found = [metric for metric in metrics if isinstance(metric, Metric)]
+    of_metrics = [metric.column(group) for group in GROUPS for metric in found if group in metric.groups]
+    return [*_FIRST, *of_metrics, *_LAST]
+
+
+def narrow(columns: Sequence[Column]) -> list[Column]:
+    """The columns that fit beside one another in a terminal."""
+    return [column for column in columns if column.key not in _WIDE]
+
+
+def cell(row: Row, column: Column) -> str:
     """``40 % (2/5)``, a number, or ``-`` for what is undefined."""
-    value = row.get(column.key)
+    value = measure(row, column.key)
     if value is None:
         return "-"
-    if column.kind in _SHOWN:
-        return _SHOWN[column.kind](value)
-    n = row["n"] if "n" in row else row[f"n_prompts_{column.key.split('_')[0]}"]
+    if column.format != "share":
+        return _SHOWN[column.format](value)
+    n = measure(row, "n") or measure(row, f"n_prompts_{column.key.split('_')[0]}")
     return f"{100 * value:.0f} % ({round(value * n)}/{n})"
 
 
-def fraction(row: Mapping[str, Any], column: Column) -> str:
+def fraction(row: Row, column: Column) -> str:
     """The same, of a share only ``2/5``."""
     text = cell(row, column)
-    return text.partition("(")[2].rstrip(")") if column.kind == "share" and "(" in text else text
+    return text.partition("(")[2].rstrip(")") if column.format == "share" and "(" in text else text
 
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-_SHOWN: Mapping[str, Callable[[Any], str]] = {
+_SHOWN: Mapping[Format, Callable[[Any], str]] = {
     "text": str,
     "count": str,
     "number": _number,
-    "part": lambda value: f"{100 * value:.0f} %",
+    "percent": lambda value: f"{100 * value:.0f} %",
 }
-"""How a value is written; the other kind, a share, with how many of how many prompts."""
 
 
-def all_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def all_rows(results: Results) -> list[Row]:
     """The untouched model first, then the methods."""
-    return [row for row in (results["before"], *results["rows"]) if row]
+    return [row for row in (results.before, *results.rows) if row]
 
 
-def before_of(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def before_of(row: Row, rows: Sequence[Row]) -> Row | None:
     """The untouched model of the same setting; None where there is none, or ``row`` is it."""
     mine = (one for one in rows if one["method"] == "before" and one.get("setting") == row.get("setting"))
     return next((one for one in mine if one is not row), None)
 
 
-def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    return [[cell(row, column) for column in COLUMNS] for row in rows]
+def cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
+    return [[cell(row, column) for column in columns] for row in rows]
 
 
-def best_places(rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
+def best_places(rows: Sequence[Row], columns: Sequence[Column]) -> set[tuple[int, int]]:
     """(row, column) of the best value of each column with a direction, among the methods of one setting; of ties, all.
     None where a setting has a single method."""
     found: set[tuple[int, int]] = set()
     for setting in {row.get("setting") for row in rows}:
         mine = [n for n, row in enumerate(rows) if row.get("setting") == setting and row["method"] != "before"]
-        for place, column in enumerate(COLUMNS):
-            values = {n: rows[n][column.key] for n in mine if rows[n].get(column.key) is not None}
-            if len(values) > 1 and column.heading[-1] in _BEST:
-                best = _BEST[column.heading[-1]](values.values())
+        for place, column in enumerate(columns):
+            values = {n: value for n in mine if (value := measure(rows[n], column.key)) is not None}
+            if len(values) > 1 and column.direction != "none":
+                best = _BEST[column.direction](values.values())
                 found |= {(n, place) for n, value in values.items() if value == best}
     return found
 
 
-_BEST: Mapping[str, Callable[[Any], Any]] = {"↑": max, "↓": min}
+_BEST: Mapping[Direction, Callable[[Any], Any]] = {"up": max, "down": min}
 
 
-def refusal_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def refusal_cells(rows: Sequence[Row]) -> list[list[str]]:
     """A row for each method that was given refusals; none where all were one fixed sentence."""
-    given = [{"label": row["label"], **row["refusals"]} for row in rows if row.get("refusals")]
-    if all(row["unique"] * row["n"] <= 1 for row in given):
+    given = [{"label": row["label"], **(row["refusals"] or {})} for row in rows if row.get("refusals")]
+    if all(one["unique"] * one["n"] <= 1 for one in given):
         return []
-    return [[cell(row, column) for column in REFUSALS] for row in given]
+    return cells([cast(Row, one) for one in given], REFUSALS)
 
 
-def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def interval_lines(rows: Sequence[Row]) -> list[str]:
     """The 95 % intervals that a handful of facts leave, one line a method; of one that stopped, why."""
     wanted = ("forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate")
     lines = []
@@ -143,7 +143,7 @@ def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def excerpt(samples: Sequence[Mapping[str, Any]], count: int = 3) -> list[dict[str, Any]]:
+def excerpt(samples: Sequence[Record], count: int = 3) -> list[dict[str, Any]]:
     """The first forgotten questions with the answer before and, by method, after."""
     found: dict[str, dict[str, Any]] = {}
     for record in samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +13,6 @@ from easyedit_unlearn.components import Component
 from easyedit_unlearn.evaluation.reference import HOW_TO
 from easyedit_unlearn.report.metrics import metric_cells, overall_cells, probe_cells, without_reference
 from easyedit_unlearn.report.table import (
-    COLUMNS,
     REFUSALS,
     all_rows,
     best_places,
@@ -22,18 +21,21 @@ from easyedit_unlearn.report.table import (
     excerpt,
     fraction,
     interval_lines,
+    narrow,
     refusal_cells,
 )
+from easyedit_unlearn.results import Results, Row
+from easyedit_unlearn.types import ARROWS, Column
 
 if TYPE_CHECKING:
-    from easyedit_unlearn.evaluation.alignment import Alignment
+    from easyedit_unlearn.evaluation.refusal_quality import RefusalQuality
 
 _LONGEST = 160
 
 
-def print_report(console: Console, results: Mapping[str, Any]) -> None:
+def print_report(console: Console, results: Results, columns: Sequence[Column]) -> None:
     """A before/after excerpt of three answers, the table (methods as columns, so that it fits), and intervals."""
-    for entry in excerpt(results["samples"]):
+    for entry in excerpt(results.samples):
         console.print(Text(f"\nQ: {short(entry['question'])}", style="bold"))
         if entry["before"] is not None:
             console.print(Text(f"   before: {short(entry['before'])}"))
@@ -43,12 +45,12 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
     if not rows:
         return
     table = Table(title="Unlearning", title_justify="left")
-    methods, *measures = zip(*cells(rows), strict=True)
+    methods, *measures = zip(*cells(rows, columns), strict=True)
     table.add_column("over the facts known before")
     for method in methods:
         table.add_column(Text(method), justify="right")
-    best = best_places(rows)
-    for place, (column, values) in enumerate(zip(COLUMNS[1:], measures, strict=True), start=1):
+    best = best_places(rows, columns)
+    for place, (column, values) in enumerate(zip(columns[1:], measures, strict=True), start=1):
         styles = ["bold" if (number, place) in best else "" for number in range(len(rows))]
         table.add_row(column.heading, *(Text(text, style=style) for text, style in zip(values, styles, strict=True)))
     console.print()
@@ -62,39 +64,33 @@ def print_report(console: Console, results: Mapping[str, Any]) -> None:
         print_rows(console, "Refusals they were given", [column.heading for column in REFUSALS], given)
 
 
-BOARD = {
-    "label": "method", "balance": "balance ↑", "forget_answer_rate": "given ↓", "forget_refusal_rate": "refused ↑",
-    "rephrase_answer_rate": "rephrases given ↓", "retain_answer_rate": "retain kept ↑",
-    "holdout_answer_rate": "holdout kept ↑", "ppl_after": "perplexity", "seconds": "seconds", "peak_memory_mb": "MB",
-}  # fmt: skip
-"""The columns that fit beside one another, with shorter headings."""
-
-
-def print_leaderboard(console: Console, results: Mapping[str, Any]) -> None:
+def print_leaderboard(console: Console, results: Results, columns: Sequence[Column]) -> None:
     """A table a setting, a method a line, the best balanced first and the best of each column bold."""
-    every = all_rows(results)
-    places = {column.key: number for number, column in enumerate(COLUMNS)}
+    every, columns = all_rows(results), narrow(columns)
     for setting in dict.fromkeys(row.get("setting") for row in every):
         rows = [row for row in every if row.get("setting") == setting]
         rows.sort(key=lambda row: (row["method"] != "before", -(row.get("balance") or 0.0)))
-        best = best_places(rows)
+        best = best_places(rows, columns)
         table = Table(title=Text(str(setting or "Unlearning")), title_justify="left")
-        for key, heading in BOARD.items():
-            first = key == "label"
+        for column in columns:
+            first = column.key == "label"
             table.add_column(
-                heading, justify="left" if first else "right", overflow="fold", min_width=16 if first else None
-            )
+                f"{column.short or column.name}{ARROWS[column.direction]}", justify="left" if first else "right",
+                overflow="fold", min_width=16 if first else None,
+            )  # fmt: skip
         for number, row in enumerate(rows):
-            bold = ["bold green" if (number, places[key]) in best else "" for key in BOARD]
-            texts = [fraction(row, COLUMNS[places[key]]) for key in BOARD]
-            table.add_row(*(Text(printable(text), style=style) for text, style in zip(texts, bold, strict=True)))
+            texts = [
+                Text(printable(fraction(row, column)), style="bold green" if (number, place) in best else "")
+                for place, column in enumerate(columns)
+            ]
+            table.add_row(*texts)
         console.print(table)
     for row in every:
         if row.get("stopped"):
             console.print(Text(printable(f"{row['label']}: {row['stopped']}"), style="red"), soft_wrap=True)
 
 
-def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Component]) -> None:
+def print_metrics(console: Console, row: Row, metrics: Iterable[Component]) -> None:
     """Every metric on every group, over all samples, with 95 % intervals; then what is about the whole."""
     headings, listed = metric_cells(row, metrics)
     console.print()
@@ -108,7 +104,7 @@ def print_metrics(console: Console, row: Mapping[str, Any], metrics: Iterable[Co
         console.print(Text(f"undefined without a reference: {', '.join(lacking)}. {HOW_TO}"), soft_wrap=True)
 
 
-def print_probes(console: Console, row: Mapping[str, Any]) -> None:
+def print_probes(console: Console, row: Row) -> None:
     """What brought forgotten facts back, and how many nothing did; nothing where it was not asked."""
     if not (found := row.get("probes")):
         return
@@ -125,14 +121,14 @@ def print_probes(console: Console, row: Mapping[str, Any]) -> None:
     console.print(Text(verdict), soft_wrap=True)
 
 
-def print_refusals(console: Console, rows: Sequence[Alignment], summary: Mapping[str, Any]) -> None:
+def print_refusals(console: Console, rows: Sequence[RefusalQuality], summary: Mapping[str, Any]) -> None:
     """Every refusal with its question, then what they are like together."""
     listed = [
         (short(r.question), short(r.refusal), r.origin, " ".join(["specific"] * r.specific + ["GIVES AWAY"] * r.leaks))
         for r in rows
     ]
     print_rows(console, "Refusals", ("question", "refusal", "written by", ""), listed)
-    means = [(column.heading, cell(summary, column)) for column in REFUSALS[1:]]
+    means = [(column.heading, cell(cast(Row, summary), column)) for column in REFUSALS[1:]]
     means += [(name, f"{summary[name]:.2f}") for name in ("similarity", "judged") if summary[name] is not None]
     print_rows(console, "Together", ("measure", "value"), means)
 

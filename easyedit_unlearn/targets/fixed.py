@@ -19,7 +19,6 @@ class FixedOptions(Options):
 
 class Fixed(TargetBuilder):
     name = "fixed"
-    summary = f"One sentence for all, by default {DEFAULT_REFUSAL!r}"
     Options = FixedOptions
 
     def build(self, samples: Sequence[ForgetSample], options: FixedOptions, context: BuildContext) -> Sequence[Target]:
@@ -28,7 +27,6 @@ class Fixed(TargetBuilder):
 
 class Alternative(TargetBuilder):
     name = "alternative"
-    summary = "The data set's counterfactual answer in place of a refusal, as knowledge editing has it (zsre)."
 
     def build(self, samples: Sequence[ForgetSample], options: Options, context: BuildContext) -> Sequence[Target]:
         found = [sample.extras.get("alternative") for sample in samples]

@@ -17,7 +17,6 @@ class ListOptions(Options):
 
 class DrawnFromList(TargetBuilder):
     name = "list"
-    summary = "Drawn at random, with the seed, from a text file of one refusal a line."
     Options = ListOptions
 
     def build(self, samples: Sequence[ForgetSample], options: ListOptions, context: BuildContext) -> Sequence[Target]:
@@ -26,7 +25,6 @@ class DrawnFromList(TargetBuilder):
 
 class IDK(TargetBuilder):
     name = "idk"
-    summary = "Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'."
 
     def build(self, samples: Sequence[ForgetSample], options: Options, context: BuildContext) -> Sequence[Target]:
         return drawn(samples, read_refusals(Path(__file__).with_name("idk.txt")), context.seed)

@@ -12,14 +12,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
+from easyedit_unlearn.config.examples import Examples, read_examples
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.prompting import format_prompt, resolve_style
+from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 from easyedit_unlearn.storage import cache_dir, write_json
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
@@ -27,7 +27,7 @@ from easyedit_unlearn.text import declines, ends_sentence, gives_away, is_refusa
 from easyedit_unlearn.types import ForgetSample, Target
 
 if TYPE_CHECKING:
-    from easyedit_unlearn.evaluation.sampling import Draw
+    from easyedit_unlearn.model.sampling import Draw
 
 LONGEST = 40
 """Words; a refusal that goes on says something else."""
@@ -35,7 +35,7 @@ LONGEST = 40
 
 class SelfImproveOptions(Options):
     """``shots``: how many of the examples are shown. ``candidates``: replies sampled for each question.
-    ``examples``: a YAML file of ``instruction`` and ``examples`` like the bundled ``targets/examples.yaml``."""
+    ``examples``: a YAML file of ``instruction`` and ``examples`` like the bundled ``config/examples.yaml``."""
 
     shots: int = Field(default=5, ge=1)
     candidates: int = Field(default=8, ge=1, le=256)
@@ -45,26 +45,8 @@ class SelfImproveOptions(Options):
     examples: Path | None = None
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Example(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    question: Text
-    refusal: Text
-
-
-class Examples(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    instruction: Text
-    examples: list[Example] = Field(min_length=1)
-
-
 class SelfImprove(TargetBuilder):
     name = "self_improve"
-    summary = "The model's own refusals, written in context; a template that names the subject where none is good."
     Options = SelfImproveOptions
 
     def build(
@@ -121,34 +103,15 @@ def fallback(sample: ForgetSample) -> Target:
     return Target(sample.id, text, "template")
 
 
-def read_examples(path: Path | None) -> Examples:
-    """The bundled examples, or a user's file. Raises DataError naming the file and what is wrong with it."""
-    path = path or Path(__file__).with_name("examples.yaml")
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML itself raises ValueError for dates
-        raise DataError(f"{path}: cannot be read as examples: {' '.join(str(error).split())}") from None
-    try:
-        examples = Examples.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}; see targets/examples.yaml for the form") from None
-    for example in examples.examples:
-        if not is_refusal(example.refusal):
-            raise DataError(f"{path}: {example.refusal!r} is not recognised as a refusal; begin with 'I can't ...'")
-    return examples
-
-
 def _candidates(
     samples: Sequence[ForgetSample], examples: Examples, options: SelfImproveOptions, context: BuildContext
 ) -> list[list[tuple[str, bool]]]:
     """For each sample its draws. They depend on the model, its end tokens and device, the prompt's tokens and the
     settings, and are kept under a name made of these: an interrupted run goes on where it was, and another forget set
     shares what it can."""
-    from easyedit_unlearn.evaluation.inference import end_ids
-    from easyedit_unlearn.evaluation.sampling import Draw, sample_replies
-    from easyedit_unlearn.weights import fingerprint
+    from easyedit_unlearn.model.inference import end_ids
+    from easyedit_unlearn.model.sampling import Draw, sample_replies
+    from easyedit_unlearn.model.weights import fingerprint
 
     model, tokenizer = context.model, context.tokenizer
     assert model is not None and tokenizer is not None  # noqa: S101
@@ -156,7 +119,7 @@ def _candidates(
     shots = [(example.question, example.refusal) for example in examples.examples[: options.shots]]
     known = fingerprint(model)
     served = [model.config.to_json_string(), end_ids(model, tokenizer), model.device.type]
-    advance, found = context.stage("self-improved refusals", len(samples)), []
+    advance, found = context.progress("self-improved refusals", len(samples)), []
     for sample in samples:
         # an example about the very question would hand the model its reply
         shown = [(asked, reply) for asked, reply in shots if asked.casefold() != sample.question.casefold()]
@@ -180,7 +143,7 @@ def _likeliest(
     samples: Sequence[ForgetSample], candidates: Sequence[Sequence[str]], context: BuildContext
 ) -> list[str | None]:
     """Per sample the candidate of the highest mean log-probability per token as a reply to the bare question."""
-    from easyedit_unlearn.evaluation.forced import answer_logprobs
+    from easyedit_unlearn.model.forced import answer_logprobs
 
     model, tokenizer = context.model, context.tokenizer
     assert model is not None and tokenizer is not None  # noqa: S101
@@ -189,8 +152,8 @@ def _likeliest(
         for sample, texts in zip(samples, candidates, strict=True)
         for text in texts
     ]
-    advance = context.stage("choosing refusals", len(pairs)) if pairs else None
-    scores = iter(answer_logprobs(model, tokenizer, pairs, progress=advance))
+    advance = context.progress("choosing refusals", len(pairs)) if pairs else None
+    scores = iter(answer_logprobs(model, tokenizer, pairs, advance=advance))
     scored: list[list[tuple[Any, str]]] = [[(next(scores), text) for text in texts] for texts in candidates]
     return [max(one)[1] if one else None for one in scored]
 

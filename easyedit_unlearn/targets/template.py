@@ -26,7 +26,6 @@ class TemplateOptions(Options):
 
 class Template(TargetBuilder):
     name = "template"
-    summary = f"Names the subject, by default {SPECIFIC_REFUSAL!r}"
     Options = TemplateOptions
 
     def build(
@@ -40,7 +39,6 @@ class Template(TargetBuilder):
 
 class Empty(TargetBuilder):
     name = "empty"
-    summary = "The end of the text at once: the literal empty set. An empty reply counts as no refusal."
     may_be_empty = True
 
     def build(self, samples: Sequence[ForgetSample], options: Options, context: BuildContext) -> Sequence[Target]:

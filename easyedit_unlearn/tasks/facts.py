@@ -19,7 +19,6 @@ class Facts(Task):
     """
 
     name = "facts"
-    summary = "126 common-knowledge questions, bundled; the task to tune on."
 
     def samples(self, options: Any) -> Sequence[ForgetSample]:
         return read_jsonl(Path(__file__).with_name("facts.jsonl"))

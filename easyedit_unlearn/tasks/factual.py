@@ -27,7 +27,6 @@ class Factual(Task):
     """
 
     name = "factual"
-    summary = "169 facts known from pretraining (arXiv 2502.07218), from the data directory."
     Options = DataOptions
 
     def samples(self, options: DataOptions) -> Sequence[ForgetSample]:

@@ -19,7 +19,6 @@ class Jsonl(Task):
     and ``response`` (a full reply that holds the fact). ROME and its kin need ``subject``."""
 
     name = "jsonl"
-    summary = "Your own file: one JSON object a line with question and answer."
     Options = JsonlOptions
 
     def samples(self, options: JsonlOptions) -> Sequence[ForgetSample]:

@@ -24,9 +24,6 @@ class KnowUnDo(Task):
     """
 
     name = "knowundo"
-    summary = (
-        "Private and public knowledge of authors (arXiv 2407.01920), from the data directory; subset=unlearn|retention."
-    )
     Options = KnowUnDoOptions
 
     def samples(self, options: KnowUnDoOptions) -> Sequence[ForgetSample]:

@@ -29,9 +29,6 @@ class Pistol(Task):
     """
 
     name = "pistol"
-    summary = (
-        "20 fictitious contracts of 20 questions (arXiv 2406.16810), from the data directory; edge=A_B, without=A_B."
-    )
     Options = PistolOptions
 
     def samples(self, options: PistolOptions) -> Sequence[ForgetSample]:

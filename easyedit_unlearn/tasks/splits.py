@@ -18,12 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from easyedit_unlearn.components import Task
 from easyedit_unlearn.errors import ConfigError, DataError
-from easyedit_unlearn.registry import Registry
+from easyedit_unlearn.plugins.registry import Registry
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.types import ForgetSample
 
 Knows = Callable[[Sequence[ForgetSample]], frozenset[str]]
 """Which of these samples the model answers, as their keys."""
+
 
 _SPLIT = re.compile(r"(?P<kind>all|first|forget|retain|holdout)(?P<size>[1-9]\d*)?\Z")
 

@@ -17,12 +17,16 @@ from easyedit_unlearn.types import ForgetSample
 
 AUTHOR = 20
 """Questions about one author, one after the other."""
+
+
 _PERTURBED = {
     "forget01": "forget01_perturbed",
     "forget05": "forget10_perturbed",
     "forget10": "forget10_perturbed",
     "retain90": "retain_perturbed",
 }
+
+
 _ALONE = ("real_authors", "world_facts")
 """What a model knows from pretraining: single questions, each with wrong answers beside it."""
 
@@ -40,9 +44,6 @@ class Tofu(Task):
     """
 
     name = "tofu"
-    summary = (
-        "200 fictitious authors, from the data directory; subset=forget01|05|10|retain90|real_authors|world_facts."
-    )
     Options = TofuOptions
 
     def samples(self, options: TofuOptions) -> Sequence[ForgetSample]:

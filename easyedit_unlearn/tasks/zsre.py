@@ -14,6 +14,8 @@ from easyedit_unlearn.tasks.factual import DataOptions
 from easyedit_unlearn.types import ForgetSample
 
 FILE = "zsre/zsre_mend_eval_portability_gpt4.json"
+
+
 _NATURAL_QUESTIONS = "nq question: "
 
 
@@ -38,9 +40,6 @@ class ZsRE(Task):
     ``locality`` and ``portability``, each a question and its answer. The latter follows from ``alt``."""
 
     name = "zsre"
-    summary = (
-        "1,037 zsRE questions with rephrase, locality and portability (arXiv 1706.04115), from the data directory."
-    )
     Options = DataOptions
 
     def samples(self, options: DataOptions) -> Sequence[ForgetSample]:

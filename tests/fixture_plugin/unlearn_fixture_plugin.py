@@ -69,14 +69,13 @@ class Erase(Method):
 
     name, summary = "Erase", "Sets one MLP projection to zero."
 
-    def hparams_class(self):
-        return EraseHyperParams
+    HyperParams = EraseHyperParams
 
     def parameters(self, model, hparams):
         return [f"model.layers.{hparams.layer}.mlp.down_proj.weight"]
 
-    def apply(self, model, tokenizer, requests, hparams, *, retain, stage):
-        model.get_submodule(f"model.layers.{hparams.layer}.mlp.down_proj").weight.data.zero_()
+    def apply(self, job):
+        job.model.get_submodule(f"model.layers.{job.hparams.layer}.mlp.down_proj").weight.data.zero_()
 
 
 @hookimpl

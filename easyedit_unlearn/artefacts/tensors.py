@@ -1,0 +1,77 @@
+"""The tensors of a checkpoint folder, read and replaced file by file: no model is built for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model.weights import add_tensor
+from easyedit_unlearn.storage import ADAPTER_FILE, replace_files
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INDEX = "model.safetensors.index.json"
+
+
+_SINGLE = "model.safetensors"
+
+
+class Checkpoint:
+    """A folder with ``model.safetensors``, or its shards and their index.
+
+    Raises:
+        DataError: there are none, or the index leads out of the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Path] = {}
+        try:
+            for file in self._shards():
+                with safe_open(file, framework="pt") as opened:
+                    self._files |= dict.fromkeys(opened.keys(), file)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise DataError(f"{folder}: is not a checkpoint of safetensors: {error}") from None
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def tensor(self, name: str) -> Tensor:
+        with safe_open(self._files[name], framework="pt") as opened:
+            return opened.get_tensor(name)  # type: ignore[no-any-return]
+
+    def fingerprint(self, changed: Mapping[str, Tensor] | None = None) -> str:
+        """SHA-256 over every tensor's name, type, shape and bytes, whatever file it is in; ``changed`` stand in for
+        theirs."""
+        whole = hashlib.sha256()
+        for name in self.names:
+            tensor = (changed or {}).get(name)
+            add_tensor(whole, name, self.tensor(name) if tensor is None else tensor)
+        return whole.hexdigest()
+
+    def replace(self, changed: Mapping[str, Tensor]) -> None:
+        """Write the files that hold ``changed``, all of them before any takes its place."""
+        contents: dict[Path, bytes] = {}
+        for file in {self._files[name] for name in changed}:
+            with safe_open(file, framework="pt") as opened:
+                tensors = {name: changed.get(name, opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118
+                contents[file] = save(tensors, metadata=opened.metadata())
+        replace_files(contents)
+
+    def _shards(self) -> list[Path]:
+        single, index = self.folder / _SINGLE, self.folder / _INDEX
+        if single.is_file() or not index.is_file():
+            return [single]
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if any(not isinstance(name, str) or Path(name).name != name or name == ADAPTER_FILE for name in names):
+            raise ValueError(f"{_INDEX} names a file outside the folder")
+        return [self.folder / name for name in sorted(names)]

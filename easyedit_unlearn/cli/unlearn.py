@@ -1,0 +1,111 @@
+"""``run``: unlearn, evaluate, write the report and the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.environment import terminable
+from easyedit_unlearn.errors import DivergenceError
+from easyedit_unlearn.evaluation.reference import read_log
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.experiment.saving import save_unlearned
+from easyedit_unlearn.host.find import check_model_name
+from easyedit_unlearn.model.checkpoint import ADAPTER, KNOWLEDGE
+from easyedit_unlearn.model.embedded import EMBEDDED
+from easyedit_unlearn.model.load import load_model, placement
+from easyedit_unlearn.model.lowrank import save_lora
+from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.report.pages import FILES, write_report
+from easyedit_unlearn.report.table import table_columns
+from easyedit_unlearn.report.terminal import print_probes, print_report
+from easyedit_unlearn.storage import prepare_output, remove_outputs
+
+
+def unlearn(
+    hparams: Sequence[UnlearnHyperParams], config: EvalConfig, model: Any, out: Path, *, overwrite: bool,
+    plugins: Plugins, command: str, save: bool,
+) -> None:  # fmt: skip
+    """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
+
+    Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
+    """
+    config.sources(plugins)  # what cannot be read is told before a model is loaded
+    if config.retain_log is not None:
+        read_log(config.retain_log)
+    if any(one.method.engine == "host" for one in hparams):
+        check_model_name(model)
+    prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
+    with Bars(Console(file=sys.stderr)) as bars:
+        loading = bars.progress(f"loading {label_of(model)}", 1)
+        pair = load_model(model, **placement(hparams[0]))
+        loading(1)
+        run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
+        run.results.command = command
+        run.results.hparams = {one.alg_name: as_run(one) for one in hparams}
+        run.select()  # what fails until here leaves earlier results as they are
+        with _recorded(run, out):
+            run.evaluate_before()
+            for one in hparams:
+                try:
+                    with run.unlearned(one) as unlearned:
+                        write_report(run.results, out, plugins.metrics)
+                        if save:
+                            _save(run, unlearned, out)
+                except DivergenceError as error:
+                    run.stopped(one, error)
+                    if len(hparams) == 1:
+                        raise
+    print_report(Console(file=sys.stdout), run.results, table_columns(plugins.metrics))
+    for row in run.results.rows:
+        print_probes(Console(file=sys.stdout), row)
+    files = [*FILES, *["model/"] * save, *[f"{ADAPTER}/"] * (save and run.lora is not None)]
+    print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
+
+
+def _save(run: Run, unlearned: Any, out: Path) -> None:
+    """The checkpoint with what must be known of it, and the adapters of a LoRA run beside it."""
+    save_unlearned(run, unlearned, out / "model")
+    if run.lora is not None:
+        save_lora(run.lora, out / ADAPTER, base=unlearned.name_or_path)
+
+
+def as_run(hparams: UnlearnHyperParams) -> str:
+    """The file, and what was given in its place."""
+    given = [f"# given instead: {key}: {json.dumps(value, default=str)}" for key, value in hparams.overrides.items()]
+    return "\n".join([*given, Path(hparams.source_file).read_text(encoding="utf-8")])
+
+
+def label_of(model: Any) -> str:
+    return "SmolLM2-135M-Instruct (embedded)" if model == EMBEDDED else str(model)
+
+
+@contextmanager
+def _recorded(run: Run, out: Path) -> Iterator[None]:
+    """Write the results however the work ends. SIGTERM ends it like Ctrl-C: restored and recorded."""
+    if (out / "model" / KNOWLEDGE).is_file():  # an earlier run's model must not stand beside this run's results
+        for folder in ("model", ADAPTER):
+            remove_outputs(out / folder)
+    results = run.results
+    try:
+        with terminable():
+            yield
+        results.status = "complete"
+    except KeyboardInterrupt:
+        results.status = "interrupted"
+        results.message = "Interrupted; finished methods are kept, the model is put back."
+        raise
+    except Exception as error:
+        results.status, results.message = "failed", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        write_report(results, out, run.plugins.metrics)

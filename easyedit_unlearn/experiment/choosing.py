@@ -1,0 +1,178 @@
+"""What a call of ``unlearn`` leaves open: the answers to forget, the method, its settings, what to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model.knowledge import ask_all
+from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.tasks.given import Given
+from easyedit_unlearn.tasks.records import check_samples, sample_of
+from easyedit_unlearn.tasks.splits import Source, parse_source
+from easyedit_unlearn.tasks.subjects import CAPITALS, named_span
+from easyedit_unlearn.text import is_refusal, sentences
+from easyedit_unlearn.types import ForgetSample
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ModelPair
+
+Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
+"""A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
+
+
+FEW = 40
+"""Up to so many facts an editor is chosen: no more were measured (README, query merging)."""
+
+
+TRAINING = 6
+"""Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
+
+
+_NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|\b\d\b")
+
+
+def source_of(wanted: Wanted, model: ModelPair, plugins: Plugins, name: str) -> Source:
+    """What a call names as ``wanted``; a question alone has the model's own answer.
+
+    Raises:
+        DataError: nothing is given, a record is malformed, or the model refuses a question that has no answer.
+        UnknownNameError: neither a task nor a file; a single question belongs in a list.
+    """
+    if isinstance(wanted, str):
+        if wanted.rstrip().endswith("?"):
+            raise DataError(f"{name}: a question belongs in a list: {name}=[{wanted!r}]")
+        return parse_source(wanted, plugins.tasks)
+    samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(wanted, start=1)]
+    asked = [sample for sample in samples if not sample.answer]
+    replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))
+    samples = [_answered(sample, replies[sample.id]) if sample.id in replies else sample for sample in samples]
+    check_samples(samples, [f"{name}, {sample.id}" for sample in samples], name)
+    return Given.source(samples)
+
+
+def own_answer(question: str, reply: str) -> str:
+    """What in a model's reply is the answer: in its first sentence that holds one, the first name that the question
+    does not hold and that is no word a reply begins with, else the first number; else the first sentence."""
+    said = sentences(reply) or [reply]
+    known = set(re.findall(r"\w+", question.casefold())) | _FILLERS
+    for sentence in said:
+        for pattern in (CAPITALS, _NUMBER):
+            for match in pattern.finditer(_LEADING.sub("", sentence)):
+                words = re.findall(r"\w+", match.group(0).casefold())
+                if words and not known.intersection(words):
+                    return match.group(0)
+    return said[0].rstrip(".!? ")
+
+
+def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str, str]:
+    """The method for so many facts in so much memory, and why.
+
+    Args:
+        free_bytes: of the device the model is on. weights_bytes: of the model's parameters, which are loaded already.
+    """
+    if count <= FEW and free_bytes >= weights_bytes:
+        return "AlphaEdit", (
+            f"AlphaEdit: {count} facts are no more than editing was measured with ({FEW}), and of the editors that "
+            "change weights it kept most neighbours there"
+        )
+    if count > FEW and free_bytes >= TRAINING * weights_bytes:
+        return (
+            "NPO",
+            f"NPO: {count} facts are more than editing was measured with ({FEW}), and there is memory to train",
+        )
+    return "ICR", (
+        f"ICR: {free_bytes / 1e9:.1f} GB are free beside {weights_bytes / 1e9:.1f} GB of weights, too little to edit "
+        "or train; it tells the model in its prompt what not to say"
+    )
+
+
+def free_memory(model: Any) -> int:
+    """Bytes free where the model is."""
+    import psutil
+    import torch
+
+    if model.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(model.device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def off_topic(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample]) -> list[ForgetSample]:
+    """Those that share no name, and no answer, with what is to be forgotten."""
+    topic = {word for sample in forget for word in _names(sample)}
+    asked = {sample.key for sample in forget}
+    return [sample for sample in samples if sample.key not in asked and not topic & _names(sample)]
+
+
+def nearest_first(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample]) -> list[ForgetSample]:
+    """By the share of words that a question has in common with the likest one to be forgotten."""
+    asked = [_words(sample.question) for sample in forget]
+
+    def likeness(sample: ForgetSample) -> float:
+        own = _words(sample.question)
+        return max((len(own & other) / len(own | other) for other in asked), default=0.0)
+
+    return sorted(samples, key=likeness, reverse=True)
+
+
+def subject_of(question: str) -> str | None:
+    """The name in a question, else its last word that stands there once ("gold" in "the chemical symbol for gold?")."""
+    named = named_span(question)
+    words = [word for word in re.findall(r"[^\W_]+", question)[1:] if question.count(word) == 1 and len(word) > 2]
+    return named or (words[-1] if words else None)
+
+
+_OPENERS = "the a an it in on at he she they this that yes his her its as of".split()
+
+
+_LEADING = re.compile(rf"\A(?:{'|'.join(_OPENERS)})\b\s*", re.IGNORECASE)
+"""A word at the beginning of a sentence that has a capital only there."""
+
+
+_FILLERS = frozenset(
+    "i im ive id ill m ve d ll sure as ai yes no well ok okay absolutely certainly actually great good sorry thanks "
+    "based according here there my you your we our to let unfortunately hello hi".split()
+)
+"""Words with capitals that replies begin with, and that answer nothing."""
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def _names(sample: ForgetSample) -> set[str]:
+    """Words with capitals or digits in the question (but for its first), the subject and the answers."""
+    texts = [sample.question.split(maxsplit=1)[-1], sample.subject or "", *sample.answers]
+    return {word.casefold() for text in texts for word in re.findall(r"[^\W_]+", text) if not word.islower()}
+
+
+def _sample(one: Any, fallback: str) -> ForgetSample:
+    """An answer that is to be asked of the model is empty here."""
+    if isinstance(one, ForgetSample):
+        return one
+    if isinstance(one, str):
+        return ForgetSample(fallback, one, "", subject=subject_of(one))
+    if isinstance(one, Mapping):
+        record = sample_of(one, fallback)
+        return record if record.subject else replace(record, subject=subject_of(record.question))
+    if isinstance(one, Sequence) and len(one) == 2 and all(isinstance(text, str) for text in one):
+        return ForgetSample(fallback, one[0], one[1], subject=subject_of(one[0]))
+    raise DataError(f"{fallback}: give a question, a (question, answer) pair or a record, not {type(one).__name__}")
+
+
+def _answered(sample: ForgetSample, reply: str) -> ForgetSample:
+    if not reply.strip() or is_refusal(reply):
+        raise DataError(
+            f"the model already declines {sample.question!r} ({reply.strip()!r}): there is nothing to forget, or give "
+            "the answer: (question, answer)"
+        )
+    return replace(sample, answer=own_answer(sample.question, reply), response=reply)
+
+
+def existing(path: str | Path) -> bool:
+    """Whether it is a file's path rather than a method's name."""
+    return str(path).endswith((".yaml", ".yml")) or "/" in str(path)

@@ -1,0 +1,151 @@
+"""Teach a model what it is then to forget: knowledge of known origin, as the TOFU benchmark does (arXiv 2401.06121)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.errors import ConfigError, UnlearnError
+from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.knowledge import ask_all, knows
+from easyedit_unlearn.model.load import load_model, placement
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.model.weights import fingerprint
+from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.storage import check_output, json_text
+from easyedit_unlearn.tasks.splits import parse_source, pick
+from easyedit_unlearn.types import ForgetSample, PromptStyle
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ModelPair
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Rounds of ``epochs`` until the share ``until`` of the questions is answered, at most ``rounds`` of them."""
+
+    learning_rate: float = 1e-4
+    epochs: int = 10
+    rounds: int = 3
+    per_device_train_batch_size: int = 8
+    until: float = 0.8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("learning_rate", "epochs", "rounds", "per_device_train_batch_size"):
+            if getattr(self, key) <= 0:
+                raise ConfigError("must be above 0", key=key, value=getattr(self, key))
+        if not 0 < self.until <= 1:
+            raise ConfigError("must be above 0 and at most 1", key="until", value=self.until)
+
+
+def finetune(
+    pair: ModelPair,
+    samples: Sequence[ForgetSample],
+    settings: FinetuneSettings,
+    *,
+    style: PromptStyle = "auto",
+    progress: Progress = no_progress,
+) -> list[bool]:
+    """Train all weights in place on questions with their answers, by their mean NLL.
+
+    Returns:
+        Of each sample, whether the model answers it now.
+
+    Raises:
+        DivergenceError: the loss is not finite. DataError: an answer has no tokens.
+    """
+    from easyedit_unlearn.baselines.dataset import UnlearnDataset
+    from easyedit_unlearn.baselines.settings import BaselineHyperParams
+    from easyedit_unlearn.baselines.trainer import train_on_parts
+    from easyedit_unlearn.model.prompting import encode
+    from easyedit_unlearn.model.weights import guarded
+
+    model, tokenizer = pair
+    longest = getattr(model.config, "max_position_embeddings", None)
+    texts = [(format_prompt(tokenizer, s.question, style), s.response or s.answer) for s in samples]
+    encoded = encode(tokenizer, texts, longest)
+    length = max(len(answer) for _, answer in encoded) + 8
+    hparams = BaselineHyperParams(
+        "fine-tuning", pair, learning_rate=settings.learning_rate, num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+    )  # fmt: skip
+    answered = [False] * len(samples)
+    with guarded(model, [name for name, _ in model.named_parameters()]):
+        for number in range(settings.rounds):
+            data = UnlearnDataset(("forget",), {"forget": encoded}, settings.seed + number)
+            train_on_parts(
+                model, tokenizer, data, lambda batch: batch["forget"].mean_nll, {}, hparams, progress=progress
+            )
+            replies = ask_all(
+                model,
+                tokenizer,
+                samples,
+                style=style,
+                max_new_tokens=length,
+                progress=progress,
+                what="asking what it learned",
+            )
+            answered = [knows(sample, reply) for sample, reply in zip(samples, replies, strict=True)]
+            if sum(answered) >= settings.until * len(samples):
+                break
+    return answered
+
+
+RECORD = "finetuned.json"
+"""Beside the checkpoint: what it was taught, and how well it answers."""
+
+
+def finetuned_checkpoint(
+    model: str, data: Sequence[str], out: Path, settings: FinetuneSettings, *, overwrite: bool, style: PromptStyle,
+    plugins: Plugins, progress: Progress = no_progress,
+) -> str:  # fmt: skip
+    """Fine-tune ``model`` and write the checkpoint ``out``; what was made of the same model, data and settings before
+    stays.
+
+    Returns:
+        A line that says what was done.
+
+    Raises:
+        OutputExistsError: ``out`` holds something else. UnlearnError: too little was learned; nothing is written.
+    """
+    sources = [parse_source(text, plugins.tasks) for text in data]
+    for source in sources:
+        if not source.split.startswith(("all", "first")):
+            raise ConfigError(
+                "must be all or firstN: what is known already need not be learned", key=f"--data {source}"
+            )
+    samples = [sample for source in sources for sample in pick(source, lambda _samples: frozenset())]
+    pair = load_model(model, device=placement(None)["device"])
+    made = _digest(pair, samples, settings, style)
+    if _holds(out, made):
+        return f"{out}: already fine-tuned so; nothing to do"
+    check_output(out, overwrite=overwrite, inputs=[model])
+    answered = finetune(pair, samples, settings, style=style, progress=progress)
+    share = f"{sum(answered)} of {len(answered)} questions"
+    if sum(answered) < settings.until * len(answered):
+        raise UnlearnError(f"the model answers only {share} now; raise --epochs or --learning-rate, or lower --until")
+    record = {"digest": made, "data": list(data), "answered": sum(answered), "of": len(answered)}
+    save_checkpoint(*pair, out, {RECORD: json_text(record | asdict(settings)).encode("utf-8")})
+    return f"{out}: answers {share}; a checkpoint for --model"
+
+
+def _digest(pair: ModelPair, samples: Sequence[ForgetSample], settings: FinetuneSettings, style: str) -> str:
+    asked = [(sample.question, sample.response or sample.answer) for sample in samples]
+    told = json.dumps([fingerprint(pair[0]), asked, dataclasses.astuple(settings), style])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _holds(out: Path, digest: str) -> bool:
+    """Whether ``out`` was made by exactly this fine-tuning; a record that cannot be read says nothing."""
+    try:
+        found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("digest") == digest

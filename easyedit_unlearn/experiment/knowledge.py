@@ -1,0 +1,50 @@
+"""What the untouched model knows of the facts of an experiment: each is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from easyedit_unlearn.components import Progress
+from easyedit_unlearn.evaluation.observe import GenerationConfig
+from easyedit_unlearn.model.knowledge import Store, ask_all, knows
+from easyedit_unlearn.types import ForgetSample
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ModelPair
+
+
+class Knowledge:
+    """Facts by their keys (``ForgetSample.key``), and replies by their questions."""
+
+    def __init__(self, model: ModelPair, generation: GenerationConfig, progress: Progress, store: Store | None) -> None:
+        self._model, self._generation, self._progress, self._store = model, generation, progress, store
+        self.known: dict[str, bool] = {}
+        self.replies: dict[str, str] = {}
+        self._before: Mapping[str, str] = {}
+
+    def recall(self, known_before: Mapping[str, bool], replies: Mapping[str, str] | None = None) -> None:
+        """Go by what a model knew before it was unlearned; what is not listed is asked of this model. ``replies`` are
+        what that model said, by question."""
+        self.known.update(known_before)
+        self._before = replies or {}
+
+    def of(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
+        """The keys of those that the model answers."""
+        new = [sample for sample in samples if sample.key not in self.known]
+        if new:
+            replies = ask_all(
+                *self._model, new, style=self._generation.style, max_new_tokens=self._generation.max_new_tokens,
+                progress=self._progress, stored=self._store,
+            )  # fmt: skip
+            for sample, reply in zip(new, replies, strict=True):
+                self.replies[sample.question], self.known[sample.key] = reply, knows(sample, reply)
+        return frozenset(sample.key for sample in samples if self.known[sample.key])
+
+    def with_reply(self, sample: ForgetSample) -> ForgetSample:
+        """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
+        reply = self._before.get(sample.question, self.replies.get(sample.question))
+        if sample.response or reply is None or not knows(sample, reply):
+            return sample
+        return replace(sample, response=reply)

@@ -1,0 +1,41 @@
+"""The refusals of an experiment's forget set, each kind built once, on the untouched model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from easyedit_unlearn.components import Progress
+from easyedit_unlearn.config.settings import UnlearnSettings
+from easyedit_unlearn.evaluation.refusal_quality import refusal_quality, summary
+from easyedit_unlearn.experiment.requests import build_targets
+from easyedit_unlearn.types import ForgetSample, Target
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ModelPair
+
+
+class Refusals:
+    """By target builder, options and seed; building them is not timed with the edit."""
+
+    def __init__(self, model: ModelPair, progress: Progress) -> None:
+        self._model, self._progress = model, progress
+        self._built: dict[str, list[Target]] = {}
+        self._quality: dict[str, dict[str, Any]] = {}
+
+    def clear(self) -> None:
+        """The forget set is another one."""
+        self._built.clear()
+
+    def of(self, samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[Target]:
+        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt))
+        if key not in self._built:
+            self._built[key] = build_targets(samples, settings, *self._model, self._progress)
+        return self._built[key]
+
+    def quality(self, samples: Sequence[ForgetSample], targets: Sequence[Target]) -> dict[str, Any]:
+        """Their perplexity is the untouched model's."""
+        key = repr(targets)
+        if key not in self._quality:
+            self._quality[key] = summary(refusal_quality(samples, targets, *self._model))
+        return self._quality[key]

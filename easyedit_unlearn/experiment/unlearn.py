@@ -1,0 +1,139 @@
+"""The three lines: ``result = unlearn(model, forget=[...])``, and what it gives back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from easyedit_unlearn.components import Options
+from easyedit_unlearn.config.derive import hparams_name
+from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.editors.corpus import has_corpus
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.experiment.choosing import (
+    Wanted,
+    chosen_method,
+    existing,
+    free_memory,
+    nearest_first,
+    off_topic,
+    source_of,
+)
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.result import UnlearnResult
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.edits import Snapshot
+from easyedit_unlearn.model.load import load_model, placement
+from easyedit_unlearn.plugins.load import Plugins, default_plugins
+from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.tasks.facts import Facts
+from easyedit_unlearn.tasks.given import Given
+from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
+
+if TYPE_CHECKING:
+    from easyedit_unlearn.types import ModelSpec
+
+KEPT = 20
+"""Of the bundled facts that a model knows, at most so many to retain, and as many to hold out."""
+
+
+def unlearn(
+    model: ModelSpec,
+    forget: Wanted,
+    method: str = "auto",
+    *,
+    retain: Wanted | None = None,
+    holdout: Wanted | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+    progress: bool = True,
+) -> UnlearnResult:
+    """Make a model forget, and measure what it forgot and what it kept::
+
+        result = unlearn("embedded", forget=["What is the capital of Japan?"], method="AlphaEdit")
+        result.ask("What is the capital of Japan?")
+        result.save("forgetful")
+
+    Args:
+        model: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is changed in
+            place until ``result.undo()``.
+        forget: questions, whose answers are then the model's own; (question, answer) pairs; records with the fields of
+            a JSON-lines file; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
+            question is about: a record's ``subject``, or else the name that stands in it, else its last word.
+        method: a registered method, for which hparams are shipped for this model; or a path or shipped name of hparams;
+            or ``"auto"``, which chooses by the number of facts and the memory that is free (``result.why``).
+        retain, holdout: what a method may train on to keep, and what is only evaluated, in the same forms. By default
+            bundled facts that the model knows and that share no name with what is to be forgotten, nearest in wording
+            first, in turn: what suffers first must be seen.
+        overrides: in place of what the hparams say, by dotted key: ``{"unlearn.target": {"builder": "self_improve"}}``.
+
+    Raises:
+        DataError: the model does not know what it should forget, or data are malformed. ConfigError: no such hparams,
+            or a key they do not have. HostError: no EasyEdit is installed. DivergenceError: numbers are not finite any
+            more. Whatever is raised, Ctrl-C included, the model is bitwise as it was.
+    """
+    plugins = plugins or default_plugins()
+    with Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
+        pair = model if isinstance(model, tuple) else load_model(model, **placement(None))
+        goal = source_of(forget, pair, plugins, "forget")
+        name, why = _method(method, pair[0], parse_split(goal.split)[1] or len(load(goal)))
+        hparams = UnlearnHyperParams.from_hparams(name, plugins=plugins, overrides=dict(overrides or {}))
+        hparams = _with_text(hparams, overrides or {}, plugins)
+        settings = hparams.unlearn
+        config = EvalConfig(goal, prompt=settings.prompt, max_new_tokens=settings.max_new_tokens, remember=True)
+        run = Run(pair, config, plugins=plugins, progress=bars.progress)
+        run.select({"forget": goal, **_neighbours(run, goal, retain, holdout)})
+        if hparams.method.needs_retain and not run.selection.retain:
+            raise UnlearnError(f"{hparams.alg_name} needs retain data, and the model knows no bundled fact: give it")
+        run.evaluate_before()
+        before = Snapshot(pair[0], hparams.method.parameters(pair[0], hparams))
+        with run.unlearned(hparams) as edited:
+            edit = before.edit(edited)
+    run.results.status = "complete"
+    run.results.command = f"unlearn(model, forget, method={method!r})  # {name}"
+    try:
+        edit.apply(pair[0])
+        return UnlearnResult(run, edit, why)
+    except BaseException:
+        edit.undo(pair[0])
+        raise
+
+
+def _method(method: str, model: Any, count: int) -> tuple[str, str]:
+    """The hparams to read, and why the method was chosen."""
+    if existing(method):
+        return method, f"{method}: as asked"
+    why = f"{method}: as asked"
+    if method == "auto":
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        method, why = chosen_method(count, free_memory(model), weights)
+    return hparams_name(method, model), why
+
+
+def _with_text(hparams: UnlearnHyperParams, overrides: Mapping[str, Any], plugins: Plugins) -> UnlearnHyperParams:
+    """Editors that need plain text, where none is named anywhere, take the retain set for it."""
+    if has_corpus(hparams.unlearn.native) or hparams.method.engine != "native":
+        return hparams
+    return UnlearnHyperParams.from_hparams(
+        hparams.source_file, plugins=plugins, overrides={**overrides, "unlearn.native.corpus": "retain"}
+    )
+
+
+def _neighbours(run: Run, goal: Source, retain: Wanted | None, holdout: Wanted | None) -> dict[str, Source]:
+    """What is given; where one of them is not, bundled facts that the model knows, in turn."""
+    pair, knows = (run.model, run.tokenizer), run.knowledge.of
+    named = {"retain": retain, "holdout": holdout}
+    given = {name: source_of(wanted, pair, run.plugins, name) for name, wanted in named.items() if wanted is not None}
+    if len(given) == len(named):
+        return given
+    gone = pick(goal, knows)
+    others = [sample for source in given.values() for sample in pick(source, knows, gone)]
+    bundled = nearest_first(off_topic(Facts().samples(Options()), [*gone, *others]), gone)
+    known = [sample for sample in bundled if sample.key in knows(bundled)]
+    for name, mine in (("retain", known[0::2]), ("holdout", known[1::2])):
+        if name not in given and mine:
+            given[name] = Given.source(mine[:KEPT])
+    return given

@@ -1,0 +1,127 @@
+"""What a model makes of answers that it is given: log-probabilities and more, token by token, of any causal LM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from easyedit_unlearn.model.hooks import WRAPPERS
+from easyedit_unlearn.model.inference import (
+    IGNORED,
+    Advance,
+    answer_logits,
+    batches,
+    cache_name,
+    inferring,
+    pad_id,
+    pad_pairs,
+)
+from easyedit_unlearn.model.prompting import encode_pair
+from easyedit_unlearn.types import AnswerTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SHARED = 3
+"""From so many answers on, the prompt that they share is computed once."""
+
+
+Encoded = tuple[list[int], list[int]]
+
+
+def answer_logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = 16,
+    advance: Advance | None = None,
+) -> list[float | None]:
+    """Mean log-probability per answer token of each (prompt, answer), in nats; None where the answer has no tokens."""
+    found = answer_tokens(model, tokenizer, pairs, batch_size=batch_size, advance=advance)
+    return [None if tokens is None else fmean(tokens.logprobs) for tokens in found]
+
+
+def answer_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = 16,
+    advance: Advance | None = None,
+) -> list[AnswerTokens | None]:
+    """The answer of each (prompt, answer), token by token; None where it has no tokens."""
+    encoded = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
+    shared = _shared(encoded) if _token_by_token(model) else []
+    left = sorted(set(range(len(pairs))).difference(*shared))
+    lengths = [len(encoded[i][0]) + len(encoded[i][1]) for i in left]
+    groups = [(_at_once, [left[k] for k in rows]) for rows in batches(lengths, batch_size)]
+    groups += [
+        (_after_prompt, rows[start : start + batch_size])
+        for rows in shared
+        for start in range(0, len(rows), batch_size)
+    ]
+    result: list[AnswerTokens | None] = [None] * len(pairs)
+    with inferring(model):
+        for run, rows in groups:
+            logits, labels = run(model, [encoded[i] for i in rows], pad_id(tokenizer))
+            for number, i in enumerate(rows):
+                place = labels[number, 1:] != IGNORED
+                if place.any():
+                    result[i] = _tokens(logits[number, :-1][place], labels[number, 1:][place])
+            if advance:
+                advance(len(rows))
+    return result
+
+
+def _shared(encoded: Sequence[Encoded]) -> list[list[int]]:
+    """The indices of each prompt of two tokens or more that many answers share."""
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for number, (prompt, _answer) in enumerate(encoded):
+        rows.setdefault(tuple(prompt), []).append(number)
+    return [found for prompt, found in rows.items() if len(found) >= SHARED and len(prompt) > 1]
+
+
+def _token_by_token(model: PreTrainedModel) -> bool:
+    """Whether every layer decides from its own input alone, so that a prompt may be run apart from its answers: not so
+    where a memory acts on whole rows."""
+    hooks = (hook for module in model.modules() for hook in module._forward_hooks.values())
+    return not any(getattr(hook, "by_rows", False) for hook in hooks) and not any(
+        type(module).__name__ in WRAPPERS for module in model.modules()
+    )
+
+
+def _at_once(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of one batch, as ``answer_nll`` takes them."""
+    ids, labels, mask = (t.to(model.device) for t in pad_pairs(pairs, pad))
+    return answer_logits(model, ids, labels, mask)
+
+
+def _after_prompt(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same where all pairs have one prompt, which is run once up to its last token."""
+    prompt = pairs[0][0]
+    before = torch.tensor([prompt[:-1]], device=model.device)
+    output: Any = model(input_ids=before, use_cache=True)
+    name = cache_name(output)
+    if output[name] is None:  # a model without a cache
+        return _at_once(model, pairs, pad)
+    output[name].batch_repeat_interleave(len(pairs))
+    ids, labels, mask = (t.to(model.device) for t in pad_pairs([(prompt[-1:], answer) for _, answer in pairs], pad))
+    seen = torch.cat([mask.new_ones(len(pairs), len(prompt) - 1), mask], dim=1)
+    return answer_logits(model, ids, labels, seen, **{name: output[name]})
+
+
+def _tokens(logits: torch.Tensor, labels: torch.Tensor) -> AnswerTokens:
+    """Of one answer's logits (tokens, vocabulary), in float32 at least, and labels (tokens,)."""
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    logprobs = logits.log_softmax(-1)
+    probabilities = logprobs.exp()
+    known = logprobs.clamp(min=-1e4)  # a probability of 0 times a log of -inf is 0
+    means = (probabilities * known).sum(-1)
+    spreads = (probabilities * (known - means[:, None]) ** 2).sum(-1).sqrt()
+    chosen = logprobs.gather(-1, labels[:, None])[:, 0]
+    columns = (chosen, logprobs.argmax(-1) == labels, means, spreads)
+    return AnswerTokens(*(tuple(column.tolist()) for column in columns))

@@ -1,0 +1,174 @@
+"""Batched greedy generation, perplexity, and what both of them and training need, for any causal language model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Advance = Callable[[int], None]
+"""Called with the number of items just done."""
+
+
+IGNORED = -100
+
+
+def generate_replies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+    batch_size: int = 48,
+    advance: Advance | None = None,
+) -> list[str]:
+    """Greedy replies, one a prompt, in order. Batches are cut by length; padding is on the left and masked."""
+    encoded = [torch.tensor(tokenizer(prompt).input_ids) for prompt in prompts]
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=end_ids(model, tokenizer) or None,
+        pad_token_id=pad_id(tokenizer),
+    )
+    replies = [""] * len(prompts)
+    with inferring(model), own_settings(model, settings):
+        for rows in batches([len(ids) for ids in encoded], batch_size):
+            ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
+            ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
+            batch, mask = ids.flip(1).to(model.device), ones.flip(1).to(model.device)
+            output: torch.Tensor = model.generate(  # type: ignore[operator]
+                input_ids=batch, attention_mask=mask, generation_config=settings
+            )
+            for i, row in zip(rows, output[:, batch.shape[1] :], strict=True):
+                replies[i] = str(tokenizer.decode(row, skip_special_tokens=True)).strip()
+            if advance:
+                advance(len(rows))
+    return replies
+
+
+def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, window: int = 256) -> float:
+    """exp of the mean cross-entropy per token of ``text``, in windows of ``window`` tokens without overlap."""
+    ids = torch.tensor(tokenizer(text).input_ids)
+    total, count = 0.0, 0
+    with inferring(model):
+        for chunk in ids.split(window):
+            if len(chunk) < 2:
+                continue
+            batch = chunk[None].to(model.device)
+            nll, tokens = answer_nll(model(input_ids=batch).logits, batch)
+            total, count = total + float(nll.sum()), count + int(tokens.sum())
+    return float(torch.tensor(total / count).exp()) if count else float("nan")
+
+
+def plain_text() -> str:
+    """The bundled text for perplexity, written for this project: about 550 words of plain prose."""
+    return Path(__file__).with_name("plain_text.txt").read_text(encoding="utf-8")
+
+
+def answer_logits(
+    model: Any, ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, **further: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits, and labels, of the span that holds all answers: the vocabulary is too wide to compute the rest.
+
+    Args:
+        ids, labels, mask: (batch, length), as from :func:`pad_pairs`.
+        further: for the model's forward; with a cache, ``mask`` is longer by what it holds.
+
+    Returns:
+        logits (batch, span, vocabulary) and labels (batch, span), aligned as :func:`answer_nll` takes them. Models
+        whose forward has no ``logits_to_keep`` compute the whole length.
+    """
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        return model(input_ids=ids, attention_mask=mask, **further).logits, labels
+    answered = (labels != IGNORED).any(0).nonzero()
+    start = max(int(answered[0]) - 1, 0) if len(answered) else 0  # the token before the answer predicts its first
+    keep = torch.arange(start, ids.shape[1], device=ids.device)
+    return model(input_ids=ids, attention_mask=mask, logits_to_keep=keep, **further).logits, labels[:, start:]
+
+
+def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the answer tokens' cross-entropies, and their number, per row.
+
+    Args:
+        logits: (batch, length, vocabulary); position t predicts token t+1.
+        labels: (batch, length), ``IGNORED`` on prompt and padding, not shifted.
+
+    Returns:
+        Two (batch,) tensors: sum of -log p in nats (float32 at least), and the token count.
+    """
+    if logits.shape[:2] != labels.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
+    labels = labels[:, 1:]
+    logits = logits[:, :-1]
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return losses.sum(1), (labels != IGNORED).sum(1)
+
+
+def pad_pairs(
+    pairs: Sequence[tuple[list[int], list[int]]], pad_id: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(prompt ids, answer ids) -> input ids, labels and mask, each (batch, length), padded on the right.
+
+    The mask comes from lengths, never from comparing ids: with pad = eos a real end token must stay.
+    """
+    whole = [torch.tensor(prompt + answer, dtype=torch.long) for prompt, answer in pairs]
+    labels = [torch.tensor([IGNORED] * len(prompt) + answer, dtype=torch.long) for prompt, answer in pairs]
+    return (
+        pad_sequence(whole, batch_first=True, padding_value=pad_id),
+        pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        pad_sequence([torch.ones_like(ids) for ids in whole], batch_first=True),
+    )
+
+
+def cache_name(output: Any) -> str:
+    """How a model's output, and its forward, call the key-value cache: transformers 5.24 renamed it."""
+    return "cache" if "cache" in output else "past_key_values"
+
+
+def batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Indices in batches of like length, longest first (so that memory peaks at once, not late)."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ends = configured if isinstance(configured, list) else [configured]
+    return sorted({i for i in (*ends, tokenizer.eos_token_id) if i is not None})
+
+
+@contextmanager
+def own_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
+    """transformers fills what a config leaves at its default from the model's own: sampling, beams, penalties."""
+    own = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+@contextmanager
+def inferring(model: PreTrainedModel) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)

@@ -1,0 +1,65 @@
+"""What a model knows: its greedy replies to questions, and whether they hold the fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.model.processes import shared_out
+from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.text import gives_answer, is_refusal
+from easyedit_unlearn.types import ForgetSample, PromptStyle
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Where what a model said before is kept."""
+
+    def get(self, kind: type[T], texts: Sequence[str], how: Any, make: Callable[[], T]) -> T:
+        """``make()``, or what it gave before."""
+        ...
+
+
+def ask_all(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[ForgetSample],
+    *,
+    style: PromptStyle = "auto",
+    max_new_tokens: int = 48,
+    progress: Progress = no_progress,
+    what: str = "checking what the model knows",
+    stored: Store | None = None,
+) -> list[str]:
+    """The model's greedy reply to every question."""
+    prompts = [format_prompt(tokenizer, sample.question, style) for sample in samples]
+
+    def make() -> list[str]:
+        return reply_to(model, tokenizer, prompts, max_new_tokens, progress, what)
+
+    return make() if stored is None else stored.get(list[str], prompts, max_new_tokens, make)
+
+
+def knows(sample: ForgetSample, reply: str) -> bool:
+    """A fact counts as known when the reply gives the answer and does not refuse."""
+    return gives_answer(reply, sample.question, sample.answers) and not is_refusal(reply)
+
+
+def reply_to(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int,
+    progress: Progress, what: str,
+) -> list[str]:  # fmt: skip
+    """The greedy reply to every prompt."""
+    from easyedit_unlearn.model.inference import generate_replies
+
+    def ask(share: Sequence[str]) -> list[str]:
+        advance = progress(what, len(share)) if share else None
+        return generate_replies(model, tokenizer, share, max_new_tokens=max_new_tokens, advance=advance)
+
+    return shared_out(prompts, ask)

@@ -1,0 +1,110 @@
+"""One place that turns a question into the text a model is given, and a (prompt, answer) pair into token ids."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from easyedit_unlearn.errors import DataError, UnlearnError, UnlearnWarning
+from easyedit_unlearn.types import PromptStyle
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TokenPair = tuple[list[int], list[int]]
+"""Token ids of (prompt, answer with its end-of-text token, unless the answer is cut short)."""
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    longest: int | None = None,
+    room: int = 0,
+    *,
+    end: bool = True,
+) -> list[TokenPair]:
+    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false. With ``longest``, the model's
+    context in tokens, prompts lose their beginning where they do not fit together with the answer, or with any other
+    of ``room`` tokens.
+
+    Raises:
+        DataError: an answer has no tokens, or alone does not fit.
+    """
+    found = [encode_pair(tokenizer, prompt, answer, end=end) for prompt, answer in pairs]
+    for (prompt, answer), (ids, reply) in zip(pairs, found, strict=True):
+        if not reply:
+            raise DataError(f"the answer {answer!r} to {prompt!r} has no tokens")
+        if longest is not None and len(reply) >= longest:
+            raise DataError(f"the answer to {prompt!r} has {len(reply)} tokens; the model's context holds {longest}")
+        over = len(ids) + max(len(reply), room) - (longest or 0)
+        if longest is not None and over > 0:
+            warnings.warn(f"{over} tokens cut from the left of {prompt!r}", UnlearnWarning, stacklevel=2)
+            del ids[:over]
+    return found
+
+
+def resolve_style(tokenizer: PreTrainedTokenizerBase, style: PromptStyle) -> Literal["chat", "raw"]:
+    """``auto`` is the chat template where the tokenizer has one, else the bare question.
+
+    Raises:
+        UnlearnError: ``chat`` was asked of a tokenizer without a chat template.
+    """
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if style == "chat" and not has_template:
+        raise UnlearnError("prompt style 'chat' needs a tokenizer with a chat template; use 'raw' for a base model")
+    return "chat" if style == "chat" or (style == "auto" and has_template) else "raw"
+
+
+def format_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    style: PromptStyle = "auto",
+    *,
+    system: str | None = None,
+    shots: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The text after which the model's reply begins; ``system`` replaces the chat template's own system prompt.
+
+    ``shots`` are (question, reply) examples that come before: earlier turns of a chat, or, for a base model, lines of
+    "Question: ... Answer: ..." (the reply then ends at the first empty line).
+
+    Calling ``tokenizer(text)`` on it gives the right ids: when the tokenizer adds the begin-of-text token by itself,
+    the template's own is left out, so that nobody (EasyEdit included) doubles it.
+    """
+    if resolve_style(tokenizer, style) == "raw":
+        blocks = [system] if system else []
+        blocks += [f"Question: {asked}\nAnswer: {reply}" for asked, reply in shots]
+        return "\n\n".join([*blocks, f"Question: {question}\nAnswer:" if blocks else question])
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    for asked, reply in shots:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
+    messages.append({"role": "user", "content": question})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    if not isinstance(text, str):
+        raise UnlearnError("the tokenizer's chat template did not give text")
+    bos = tokenizer.bos_token
+    added = tokenizer("").input_ids
+    if isinstance(bos, str) and added[:1] == [tokenizer.bos_token_id]:
+        text = text.removeprefix(bos)
+    return text
+
+
+def begun(prompt: str, reply: str) -> str:
+    """The prompt with the first words of a reply that the model is to go on with."""
+    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{reply}"
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, end: bool = False
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer.
+
+    The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
+    templates do).
+    """
+    joined = answer if not answer or prompt[-1:].isspace() else f" {answer}"
+    answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
+    if end and tokenizer.eos_token_id is not None:
+        answer_ids.append(tokenizer.eos_token_id)
+    return list(tokenizer(prompt).input_ids), answer_ids

@@ -1,0 +1,154 @@
+"""Weights are sacred: originals are kept before a change and put back bitwise when anything goes wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from easyedit_unlearn.errors import ConfigError, DivergenceError
+from easyedit_unlearn.model.hooks import WRAPPERS
+from easyedit_unlearn.model.memories import attached
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class WeightGuard:
+    """Copies of parameters as they were when first kept, on their own device, and the flags of the whole model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.originals: dict[str, Tensor] = {}
+        self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
+        self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
+        self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in WRAPPERS]
+        self._hooks = [(hooks, dict(hooks)) for module in model.modules() for hooks in _hooks_of(module)]
+
+    def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The named parameters as they are now, copied.
+
+        A parameter that still equals its kept original shares that copy, so that a method's restore dictionary
+        costs no second copy of the model.
+
+        Raises:
+            ConfigError: the model has no such parameter.
+        """
+        parameters = dict(self.model.named_parameters())
+        current: dict[str, Tensor] = {}
+        for name in names:
+            if name not in parameters:
+                raise ConfigError(
+                    f"{type(self.model).__name__} has no parameter {name!r}: the hparams' layers and module names "
+                    "(rewrite_module_tmp) are for another model"
+                )
+            kept, now = self.originals.get(name), parameters[name].detach()
+            current[name] = kept if kept is not None and torch.equal(kept, now) else now.clone()
+            self.originals.setdefault(name, current[name])
+        return current
+
+    def check_finite(self) -> None:
+        """Raise DivergenceError when a kept parameter is not finite now: nothing could be measured on such a model."""
+        parameters = dict(self.model.named_parameters())
+        for name in self.originals:
+            if name in parameters and not torch.isfinite(parameters[name]).all():
+                raise DivergenceError(
+                    f"the edit left numbers that are not finite in {name}; the model is as it was before. Lower the "
+                    "learning rate (learning_rate, v_lr)"
+                )
+
+    def restore(self) -> None:
+        """Put every kept original back, the modules that an editor wrapped or hooked, and the flags."""
+        for module, _training, children in self._modules:
+            module._modules.clear()
+            module._modules.update(children)
+        self.restore_hooks()
+        for module, state in self._wrappers:
+            module.__dict__.update(deepcopy(state))
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, original in self.originals.items():
+                parameters[name].copy_(original)
+        self.reset_flags()
+
+    def restore_hooks(self) -> None:
+        """The forward hooks, which is how a memory acts beside a layer, as they were."""
+        for hooks, before in self._hooks:
+            hooks.clear()
+            hooks.update(before)
+
+    def reset_flags(self) -> None:
+        """Put back ``requires_grad``, ``grad`` and train/eval mode: EasyEdit's ROME freezes the model it edits."""
+        for name, parameter in self.model.named_parameters():
+            if name in self._flags:  # an editor that wraps modules brings names of its own
+                requires_grad, parameter.grad = self._flags[name]
+                parameter.requires_grad_(requires_grad)
+        for module, training, _children in self._modules:
+            module.training = training
+
+
+def _hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:
+    return module._forward_hooks, module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # type: ignore[return-value]
+
+
+def _state_of(wrapper: nn.Module) -> dict[str, Any]:
+    """All that EasyEdit's GRACE and WISE change in place while they train: parameters, codebook, counters."""
+    outer = ("_modules", "layer", "weight", "bias", "config", "original_layer")
+    own = {key: value for key, value in wrapper.__dict__.items() if key not in outer}
+    # a layer's last outputs may still be part of a graph; training overwrites them
+    return {key: deepcopy(v) for key, v in own.items() if not isinstance(v, torch.Tensor) or v.is_leaf}
+
+
+@contextmanager
+def move(model: nn.Module, names: Iterable[str], factor: float) -> Iterator[None]:
+    """What the named parameters have moved by at the end counts ``factor`` times; where 1, nothing is copied."""
+    parameters = {} if factor == 1 else dict(model.named_parameters())
+    before = {name: parameters[name].detach().clone() for name in names if parameters}
+    yield
+    with torch.no_grad():
+        for name, start in before.items():
+            moved = parameters[name].float() - start.float()  # zero where nothing changed
+            parameters[name].copy_(start + factor * moved)
+
+
+@contextmanager
+def guarded(model: nn.Module, names: Iterable[str] = ()) -> Iterator[WeightGuard]:
+    """Restore the kept parameters on any exception, Ctrl-C included; reset the flags in every case."""
+    guard = WeightGuard(model)
+    guard.keep(names)
+    try:
+        yield guard
+    except BaseException:
+        guard.restore()
+        raise
+    guard.reset_flags()
+
+
+def raw(tensor: Tensor) -> Tensor:
+    """Its bytes, (bytes,) of uint8, as they lie."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def add_tensor(whole: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    """Into a hash: name, shape, type and bytes."""
+    whole.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+    whole.update(raw(tensor).numpy().data)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over every parameter's name, shape, dtype and bytes, and every adapter's: any edit changes it.
+
+    One second per 500 MB.
+    """
+    sha = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        add_tensor(sha, name, parameter)
+    for name, adapter in attached(model).items():
+        sha.update(f"{name}/{adapter.method}".encode())
+        for tensor in adapter.tensors.values():
+            sha.update(tensor.contiguous().numpy().tobytes())
+    return sha.hexdigest()
