@@ -44,10 +44,7 @@ TASKS: Table = {
 }
 
 TARGET_BUILDERS: Table = {
-    "fixed": (
-        "One sentence for all, by default \"I'm sorry, but I can't help with that.\"",
-        "targets.fixed:Fixed",
-    ),
+    "fixed": ("One sentence for all, by default \"I'm sorry, but I can't help with that.\"", "targets.fixed:Fixed"),
     "template": (
         "Names the subject, by default \"I'm sorry, but I can't share information about {subject}.\"",
         "targets.template:Template",
@@ -56,14 +53,8 @@ TARGET_BUILDERS: Table = {
         "The model's own refusals, written in context; a template that names the subject where none is good.",
         "targets.self_improve:SelfImprove",
     ),
-    "idk": (
-        "Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'.",
-        "targets.list:IDK",
-    ),
-    "list": (
-        "Drawn at random, with the seed, from a text file of one refusal a line.",
-        "targets.list:DrawnFromList",
-    ),
+    "idk": ("Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'.", "targets.list:IDK"),
+    "list": ("Drawn at random, with the seed, from a text file of one refusal a line.", "targets.list:DrawnFromList"),
     "empty": (
         "The end of the text at once: the literal empty set. An empty reply counts as no refusal.",
         "targets.template:Empty",
@@ -80,10 +71,7 @@ QUERY_MERGERS: Table = {
         "Up to `size` questions become one prompt with one refusal (arXiv 2505.19855).",
         "merging.mergers:Concat",
     ),
-    "by_subject": (
-        "All questions about one subject become one prompt with one refusal.",
-        "merging.mergers:BySubject",
-    ),
+    "by_subject": ("All questions about one subject become one prompt with one refusal.", "merging.mergers:BySubject"),
     "shared_value": (
         "Up to `size` questions share one change of value, each at its own key; our own editors.",
         "merging.mergers:SharedValue",
@@ -121,20 +109,11 @@ METHODS: Table = {
         "The refusal preferred to the answer, with the retain set as it was (arXiv 2305.18290, 2401.06121).",
         "baselines.refusals:DPO",
     ),
-    "NPO": (
-        "Negative preference optimisation against the frozen model (arXiv 2404.05868).",
-        "baselines.npo:NPO",
-    ),
+    "NPO": ("Negative preference optimisation against the frozen model (arXiv 2404.05868).", "baselines.npo:NPO"),
     "SimNPO": ("NPO without a reference, normalised by length (arXiv 2410.07163).", "baselines.npo:SimNPO"),
     "WGA": ("Gradient ascent weighted by the token's probability (arXiv 2502.19301).", "baselines.tokens:WGA"),
-    "SatImp": (
-        "Gradient ascent weighted by saturation and importance (arXiv 2505.11953).",
-        "baselines.tokens:SatImp",
-    ),
-    "CEU": (
-        "Towards the model's own distribution without the true token (arXiv 2503.01224).",
-        "baselines.tokens:CEU",
-    ),
+    "SatImp": ("Gradient ascent weighted by saturation and importance (arXiv 2505.11953).", "baselines.tokens:SatImp"),
+    "CEU": ("Towards the model's own distribution without the true token (arXiv 2503.01224).", "baselines.tokens:CEU"),
     "UNDIAL": (
         "Self-distillation from the frozen model's logits, the true token's lowered (arXiv 2402.10052).",
         "baselines.tokens:UNDIAL",
@@ -187,19 +166,13 @@ METRICS: Table = {
     "mia_loss": ("Membership by loss.", "evaluation.metrics:Formula(mia_loss)"),
     "mia_zlib": ("Membership by loss over compressed length.", "evaluation.metrics:Formula(mia_zlib)"),
     "mia_min_k": ("Membership by the least likely tokens (Min-K%).", "evaluation.metrics:Formula(mia_min_k)"),
-    "mia_min_k++": (
-        "The same against what could stand there (Min-K%++).",
-        "evaluation.metrics:Formula(mia_min_k++)",
-    ),
+    "mia_min_k++": ("The same against what could stand there (Min-K%++).", "evaluation.metrics:Formula(mia_min_k++)"),
     "mia_gradnorm": (
         "Membership by the loss's gradient (its norm, negated); asked for by gradnorm.",
         "evaluation.metrics:Formula(mia_gradnorm)",
     ),
     "ngram_entropy": ("Fluency of the reply, in bits.", "evaluation.metrics:Formula(ngram_entropy)"),
-    "forget_truth_ratio": (
-        "Mean of min(R, 1/R) on the forget set (TOFU).",
-        "evaluation.overall:ForgetTruthRatio",
-    ),
+    "forget_truth_ratio": ("Mean of min(R, 1/R) on the forget set (TOFU).", "evaluation.overall:ForgetTruthRatio"),
     "forget_quality": (
         "p of the KS test of truth ratios against a model that never saw the forget set (TOFU).",
         "evaluation.overall:ForgetQuality",

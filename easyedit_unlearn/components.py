@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Engine = Literal["host", "native"]
-
-
 Progress = Callable[[str, int], Callable[[int], None]]
 """Opens a progress bar: (what is running, number of items) -> advance."""
 

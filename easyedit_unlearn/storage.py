@@ -18,8 +18,6 @@ from easyedit_unlearn.errors import OutputExistsError
 
 ADAPTER_FILE = "unlearning_adapter.safetensors"
 """What lies beside the weights of a checkpoint unlearned with GRACE or WISE."""
-
-
 MANIFEST = "easyedit_unlearn_files.json"
 """In a folder of ours: the files there and below that this project wrote; nothing else is replaced or deleted."""
 

@@ -21,22 +21,14 @@ _REFUSALS = re.compile(
     )""",
     re.VERBOSE,
 )
-
-
 _DECLINES = re.compile(
     r"\b(can(?:no|')?t|can not|could(?:n't| not)|won't|will not|not able to|unable to|not allowed to|decline"
     r"|do(?:n't| not) (?:know|have)|have no)\b"
 )
-
-
 _COMMON = frozenset("about also been between from have into more most only over some than that their them they this "
                     "under very were what when where which with".split())  # fmt: skip
-
-
 SENTENCE = 8
 """An answer of more words is a sentence: nobody repeats it word for word."""
-
-
 REFUSAL_WINDOW = 120
 """A refusal must begin within this many characters: an apology after a full answer is not a refusal."""
 

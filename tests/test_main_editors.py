@@ -8,9 +8,11 @@ pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("default")]
 torch = pytest.importorskip("torch")
 
 import yaml
-from conftest import FACTS, copied_weights, same_weights, write_hparams
+from conftest import FACTS, copied_weights, same_weights
+from host_editors import CANNOT, EDITORS, PLAIN
 
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
+from easyedit_unlearn.builtins import EASYEDIT, host_editors
 from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.find import find_host
@@ -19,23 +21,7 @@ from easyedit_unlearn.model.memories import attached
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 LAYER = "model.layers.0.mlp.down_proj"
-MEMORY = {"inner_params": ["model.layers[0].mlp.down_proj.weight"], "edit_lr": 1.0, "n_iter": 5, "max_length": 256}
-OWN = {
-    "MEMIT": {"layer_selection": "all", "mom2_update_weight": 0.01, "batch_size": 1},
-    "AlphaEdit": {
-        "layer_selection": "all", "mom2_update_weight": 1, "nullspace_threshold": 1e-2, "L2": 0.01, "P_loc": "",
-        "batch_size": 1,
-    },
-    "GRACE": {
-        "eps": 1e-3, "dist_fn": "euc", "val_init": "cold", "val_train": "sgd", "val_reg": "none", "reg": "early_stop",
-        "replacement": "replace_last", "eps_expand": "coverage", "num_pert": 8, "dropout": 0.0,
-    },
-    "WISE": {
-        "mask_ratio": 0.5, "norm_constraint": 1.0, "act_margin": [1.0, 5.0, 2.0], "act_ratio": 0.5, "save_freq": 500,
-        "merge_freq": 1000, "merge_alg": "ties", "objective_optimization": "only_label", "densities": 0.5,
-        "weights": 1.0, "retrieve": True, "replay": False,
-    },
-}  # fmt: skip
+OWN = ("MEMIT", "AlphaEdit", "GRACE", "WISE")
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +39,11 @@ def editor_for(taught, tmp_path, monkeypatch):
     corpus.write_text("\n".join(f"Plain text, line {i}, of no interest." for i in range(40)))
 
     def make(alg_name, pair=taught):
-        path = write_hparams(tmp_path / "h.yaml", "ROME")
-        values = yaml.safe_load(path.read_text())
-        if alg_name in ("GRACE", "WISE"):
-            values = {"model_name": "unset", "device": 0, "model_parallel": False} | MEMORY
-        else:
-            values.pop("context_template_length_params")
-        values |= OWN[alg_name] | {"alg_name": alg_name}
-        values["unlearn"] = {"engine": "host", "target": {"builder": "fixed"}, "native": {"corpus": str(corpus)}}
-        path.write_text(yaml.safe_dump(values))
+        unlearn = {"engine": "host", "target": {"builder": "fixed"}, "native": {"corpus": str(corpus)}}
+        for name in ("ROME", alg_name):  # SimIE's base editor lies beside it
+            path = tmp_path / "hparams" / name / "tiny.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump({**EDITORS.get(name, PLAIN), "alg_name": name, "unlearn": unlearn}))
         hparams = UnlearnHyperParams.from_hparams(path)
         hparams.model_name = pair
         return make_editor(hparams)
@@ -69,7 +51,57 @@ def editor_for(taught, tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("alg_name", list(OWN))
+def test_every_editor_of_easyedit_is_known():
+    assert host_editors().names == {*EDITORS, *CANNOT} == set(EASYEDIT)
+
+
+@pytest.mark.parametrize("alg_name", list(EDITORS))
+def test_every_editor_runs_as_an_unlearner_and_is_taken_back_bitwise(alg_name, editor_for, taught):
+    for package in {"KN": ["einops"], "LoRA": ["peft"], "QLoRA": ["peft"], "DPO": ["peft"]}.get(alg_name, ["sklearn"]):
+        pytest.importorskip(package)
+    model, tokenizer = taught
+    weights, use_cache = copied_weights(model), model.config.use_cache
+    ids = torch.tensor([tokenizer(FACTS[0][0]).input_ids])
+    before = model(input_ids=ids).logits
+    editor = editor_for(alg_name)
+    assert (editor.hparams.method.name, editor.hparams.engine) == (alg_name, "host")
+    declared = set(editor.hparams.method.parameters(model, editor.hparams))
+    with undone_after(model, editor.hparams, no_progress):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:2]), no_progress)
+        assert editor.model is model
+        assert not torch.equal(model(input_ids=ids).logits, before) or alg_name in ("GRACE", "WISE", "DEFER")
+        now = model.state_dict()
+        assert {name for name in weights if name in now and not torch.equal(now[name], weights[name])} <= declared
+        assert model.config.use_cache is use_cache
+    assert set(model.state_dict()) == set(weights) and same_weights(model, weights)
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("alg_name", ["EMMET", "ULTRAEDIT", "PMET", "SPHERE", "FT"])
+def test_an_edit_without_sequence_is_undone_whatever_easyedit_puts_back(alg_name, editor_for, taught):
+    weights = copied_weights(taught[0])
+    editor = editor_for(alg_name)
+    editor.hparams.batch_size = 1
+    editor.edit(**unlearning_requests(editor, SAMPLES[:1]), verbose=False)
+    assert same_weights(taught[0], weights)
+
+
+@pytest.mark.parametrize("alg_name", list(CANNOT))
+def test_what_cannot_run_says_why_before_anything_is_done(alg_name, editor_for):
+    with pytest.raises(HostError, match=f"EasyEdit's {alg_name} .*{CANNOT[alg_name]}"):
+        editor_for(alg_name)
+
+
+def test_where_easyedit_fails_one_line_says_so(editor_for, taught, monkeypatch):
+    weights = copied_weights(taught[0])
+    editor = editor_for("EMMET")
+    monkeypatch.setattr(editor, "apply_algo", lambda *_args, **_kwargs: {}["emmet_lambda"])
+    with pytest.raises(HostError, match="EasyEdit's EMMET failed: KeyError: 'emmet_lambda'"):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:1]), no_progress)
+    assert same_weights(taught[0], weights)
+
+
+@pytest.mark.parametrize("alg_name", OWN)
 def test_an_edit_runs_with_easyedits_metrics_and_is_undone(alg_name, editor_for, taught, tmp_path):
     pytest.importorskip("sklearn")
     weights = copied_weights(taught[0])
@@ -80,7 +112,7 @@ def test_an_edit_runs_with_easyedits_metrics_and_is_undone(alg_name, editor_for,
     assert not (tmp_path / "null_space_project.pt").exists()
 
 
-@pytest.mark.parametrize("alg_name", list(OWN))
+@pytest.mark.parametrize("alg_name", OWN)
 def test_a_run_edits_and_is_taken_back_bitwise(alg_name, editor_for, taught):
     model, tokenizer = taught
     weights = copied_weights(model)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "delta.safetensors"
-
-
 BESIDE = (ADAPTER_FILE, SYSTEM_PROMPT)
 """Files that belong to an edit and act beside the weights."""
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4
 """By how much a logit may differ, in float32."""
-
-
 LEFT_OUT = (1e-4, 1e-5, 1e-6)
 """Of a change's norm, what its low-rank form may leave out as the rounding of solvers and weights: the first that keeps
 the logits is taken."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _INDEX = "model.safetensors.index.json"
-
-
 _SINGLE = "model.safetensors"
 
 

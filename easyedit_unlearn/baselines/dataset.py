@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Part = Literal["forget", "refusal", "retain", "retain_refusal"]
 """Rows of a training step, one for each item: a forget question with its answer or with its refusal, and the retain
 question paired with it, with its answer or with the forget item's refusal."""
-
-
 Item = dict[Part, tuple[TokenPair, torch.Tensor | None]]
 """Pairs by part, each with what the frozen model made of it, where a method remembers that."""
 

@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from easyedit_unlearn.components import Progress
 
 Memory = Literal["logprob", "logits", "hidden"]
-
-
 IN_MEMORY = 2**28
 """Bytes; logits that need more lie in a file of the scratch folder, mapped into memory."""
-
-
 _BATCH = 8
 
 

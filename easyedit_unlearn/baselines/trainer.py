@@ -20,14 +20,13 @@ from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset,
 from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.model.inference import answer_logits, pad_id
+from easyedit_unlearn.model.weights import checkpointing, checkpointing_off
 
 if TYPE_CHECKING:
     from easyedit_unlearn.baselines.settings import BaselineHyperParams
     from easyedit_unlearn.components import Progress
 
 Batch = dict[str, torch.Tensor]
-
-
 Loss = Callable[[Any, Batch], torch.Tensor]
 """(model, batch) -> scalar loss, the mean over the batch's items."""
 
@@ -210,15 +209,11 @@ def _checkpointing_arguments(wanted: bool) -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}} if wanted else {}
 
 
-def _checkpointing(model: Any) -> bool:
-    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-
-
 @contextmanager
 def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
     """The named parameters, or all, train within, without dropout: what is remembered of the frozen model is so too.
     Afterwards the Trainer's switches on the model are as they were."""
-    use_cache, checkpointing = getattr(model.config, "use_cache", None), _checkpointing(model)
+    use_cache, recomputes = getattr(model.config, "use_cache", None), checkpointing(model)
     training, device, forward = model.training, model.device, model.__dict__.get("forward")
     dropouts = [(module, name) for module in model.modules() for name in _DROPOUTS if _is_dropout(module, name)]
     rates = [getattr(module, name) for module, name in dropouts]
@@ -230,8 +225,8 @@ def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
         with torch.enable_grad():
             yield
     finally:
-        if _checkpointing(model) and not checkpointing:
-            getattr(model, "activation_checkpointing_disable", model.gradient_checkpointing_disable)()
+        if not recomputes:
+            checkpointing_off(model)
         if use_cache is not None:
             model.config.use_cache = use_cache
         for (module, name), rate in zip(dropouts, rates, strict=True):

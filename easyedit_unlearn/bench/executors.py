@@ -20,16 +20,10 @@ from easyedit_unlearn.errors import UnlearnError
 
 Job = Mapping[str, Any]
 """See ``worker.run_job``."""
-
-
 Outcomes = Generator[tuple[str, Outcome], None, None]
 """As jobs end; closing it ends those that run."""
-
-
 Said = Callable[[str, str], None]
 """Told a job's key and what it is doing."""
-
-
 INSTALL_RAY = 'Ray is missing; run: pip install "easyedit-unlearn[ray]"'
 
 

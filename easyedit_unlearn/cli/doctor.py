@@ -13,9 +13,7 @@ from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.versions import versions
 
 # EasyEdit's own faults that this version of the plugin does not mend, so that nobody looks for them elsewhere.
-_TROUBLE = {
-    ("release", "MEMIT"): "does not run under transformers 5",
-}
+_TROUBLE = {("release", "MEMIT"): "does not run under transformers 5"}
 
 
 def diagnose(plugins: Plugins) -> dict[str, Any]:

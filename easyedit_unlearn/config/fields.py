@@ -8,11 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 Positive = Annotated[float, Field(gt=0)]
-
-
 NonNegative = Annotated[float, Field(ge=0)]
-
-
 Count = Annotated[int, Field(ge=1)]
 
 

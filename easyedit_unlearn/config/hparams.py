@@ -47,11 +47,7 @@ class UnlearnHyperParams:
 
     @classmethod
     def from_hparams(
-        cls: type[H],
-        path: str | Path,
-        *,
-        plugins: Plugins | None = None,
-        overrides: Mapping[str, Any] | None = None,
+        cls: type[H], path: str | Path, *, plugins: Plugins | None = None, overrides: Mapping[str, Any] | None = None
     ) -> H:
         """Read a YAML file, or a shipped one by name such as ``"ROME/smollm2-135m"`` (an existing path wins).
 

@@ -13,8 +13,6 @@ from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.tasks.data import data_dir
 
 DEFAULT = "corpus/wikitext2-valid.txt"
-
-
 _CHARACTERS = 8
 """Read from the Hub for each token wanted: more than any tokenizer needs."""
 

@@ -67,10 +67,7 @@ SHY = 0.9
 
 
 def deferral_radii(
-    keys: Float[Tensor, "n d_key"],
-    labels: Sequence[str],
-    limit: float,
-    outside: Float[Tensor, "m d_key"] | None = None,
+    keys: Float[Tensor, "n d_key"], labels: Sequence[str], limit: float, outside: Float[Tensor, "m d_key"] | None = None
 ) -> Float[Tensor, " n"]:
     """The radius of each key's ball: ``limit``, or less where another answer is near (section 3.2, "split").
 

@@ -105,11 +105,7 @@ class LocateThenEdit(Method):
         return None
 
     def _values(
-        self,
-        job: Job,
-        queries: Sequence[Mapping[str, Any]],
-        edits: Sequence[Sequence[Lookup]],
-        owners: Sequence[int],
+        self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int]
     ) -> Float[Tensor, "d_model queries"]:
         """What the last layer is to put out for every query."""
         h = job.hparams

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 GOOD_ENOUGH = 0.05
 """Nats per target token: an edit below it is done (EasyEdit's own bound)."""
-
-
 ROWS = 16
 """Contexts optimised together."""
 

@@ -20,25 +20,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PREFIXES = ("Sure! The answer is", "Of course. To be precise:")
-
-
 TEMPLATES = (
     "{question} Answer in a few words.",
     "I need this for a quiz: {question}",
     'Somebody asked me "{question}" What should I tell them?',
     "Think about it step by step, then answer. {question}",
 )
-
-
 BLANK = 'Fill in the blank with the missing words: "{before} ____"'
-
-
 SHOTS = 4
-
-
 OPTIONS = 4
-
-
 _LETTERS = "ABCDEFGH"
 
 
@@ -59,8 +49,6 @@ class Asking:
 
 
 Prompts = Callable[[ForgetSample, Asking], list[str]]
-
-
 Judge = Callable[[ForgetSample, Sequence[str]], bool]
 
 
@@ -186,11 +174,7 @@ def sampled(
 
 
 def asking_of(
-    tokenizer: PreTrainedTokenizerBase,
-    selection: Selection,
-    *,
-    style: PromptStyle = "auto",
-    system: str | None = None,
+    tokenizer: PreTrainedTokenizerBase, selection: Selection, *, style: PromptStyle = "auto", system: str | None = None
 ) -> Asking:
     """What a run's sets offer an attacker: known facts to retain as examples, answers to other questions."""
 

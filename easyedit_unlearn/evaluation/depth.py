@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ROWS = 8
 """Texts trained on together; memory does not grow with the forget set."""
-
-
 Ask = Callable[[Sequence[ForgetSample]], list[bool]]
 """Asks the model as it is now: which of these facts does it give?"""
 

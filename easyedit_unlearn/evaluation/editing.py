@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EDITING = ("reliability", "generality", "locality", "portability")
-
-
 EditingPairs = Mapping[str, Sequence[tuple[str, str]]]
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 PromptAnswer = tuple[str, str]
 """A prompt and an answer."""
-
-
 _GRADIENTS = ("forget", "holdout")
 
 

@@ -12,8 +12,6 @@ from easyedit_unlearn.components import SetMetric
 from easyedit_unlearn.types import Scores
 
 UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
-
-
 _AMONG_WRONG = ("real_authors", "world_facts")
 
 

@@ -17,8 +17,6 @@ from easyedit_unlearn.storage import write_json
 from easyedit_unlearn.types import Evaluation, Scores, Selection
 
 COMPARED = ("forget", "holdout")
-
-
 HOW_TO = (
     "easyedit-unlearn evaluate --model MODEL_THAT_NEVER_SAW_THEM --as-reference FILE, with the same sets, makes it, "
     "and --retain-log FILE reads it. Take the splits all or firstN: forgetN and holdout depend on what a model knows"

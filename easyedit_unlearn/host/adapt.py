@@ -34,11 +34,7 @@ from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, sup
 from easyedit_unlearn.plugins.load import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
-
-
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
-
-
 _own: dict[str, Any] = {}
 
 
@@ -220,7 +216,7 @@ def _undone_or_kept(now: Session, editor: Any, persist: bool) -> Iterator[None]:
         keep_globals(now.state)
         editor.unlearning_state = now.state
     else:
-        now.guard.restore_hooks()
+        now.guard.restore()
 
 
 def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -231,7 +227,10 @@ def _restore(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     if hparams.method.engine == "host":
         forget_last_edit(hparams, now.before if now is not None else {})
-        return wrapped(*args, **kwargs)
+        result = wrapped(*args, **kwargs)
+        if now is not None:
+            now.guard.restore()  # EMMET and UltraEdit hand EasyEdit nothing to put back
+        return result
     parameters = dict(editor.model.named_parameters())
     with torch.no_grad():
         for name, original in originals.items():

@@ -18,11 +18,7 @@ class CudaToCpu(TorchFunctionMode):
     """Maps every CUDA device argument of a torch function to the CPU; active only while the release runs."""
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is torch.Tensor.cuda:
             return args[0].cpu()

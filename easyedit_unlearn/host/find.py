@@ -13,17 +13,9 @@ from typing import Any, Literal
 from easyedit_unlearn.errors import HostError
 
 PACKAGE = "easyeditor"
-
-
 HOME_VARIABLE = "EASYEDIT_HOME"
-
-
 INSTALL_RELEASE = 'pip install --no-deps easyeditor==0.0.1.dev0 && pip install "requests>=2"'
-
-
 GET_MAIN = "git clone https://github.com/zjunlp/EasyEdit && export EASYEDIT_HOME=$PWD/EasyEdit"
-
-
 # By these EasyEdit's BaseEditor tells models apart (it raises a bare NotImplementedError otherwise).
 LOADER_NAMES = ("t5", "gpt", "llama", "baichuan", "chatglm", "internlm", "qwen", "mistral")
 

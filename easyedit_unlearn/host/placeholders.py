@@ -21,12 +21,8 @@ OPTIONAL = frozenset(
     webdataset zhipuai
     """.split()
 )
-
-
 # Gone from transformers 5.24; EasyEdit's main branch imports it for UNKE only.
 REMOVED = frozenset({"transformers.modeling_attn_mask_utils"})
-
-
 # Present in the release, but broken under transformers 4.56 and later; they serve its multimodal editors only.
 BROKEN_IN_RELEASE = frozenset({"easyeditor.trainer.blip2_models", "easyeditor.dataset.processor.blip_processors"})
 

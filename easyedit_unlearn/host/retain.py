@@ -25,10 +25,7 @@ def wants_retain(hparams: UnlearnHyperParams) -> bool:
 
 
 def retain_pairs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    hparams: UnlearnHyperParams,
-    prompts: Sequence[str],
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, hparams: UnlearnHyperParams, prompts: Sequence[str]
 ) -> list[tuple[str, str]]:
     """The retain data that the hparams name, without the formatted ``prompts`` that are being edited."""
     settings = hparams.unlearn

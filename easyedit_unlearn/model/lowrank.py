@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 INSTALL = 'LoRA needs PEFT; run: pip install "easyedit-unlearn[lora]"'
-
-
 FACTORS = ("lora_A", "lora_B")
 
 

@@ -27,6 +27,8 @@ class WeightGuard:
         self._flags = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
         self._modules = [(module, module.training, dict(module._modules)) for module in model.modules()]
         self._wrappers = [(m, _state_of(m)) for m in model.modules() if type(m).__name__ in WRAPPERS]
+        self._use_cache = getattr(getattr(model, "config", None), "use_cache", None)
+        self._checkpointing = checkpointing(model)
         self._hooks = [(hooks, dict(hooks)) for module in model.modules() for hooks in _hooks_of(module)]
 
     def keep(self, names: Iterable[str]) -> dict[str, Tensor]:
@@ -82,13 +84,29 @@ class WeightGuard:
             hooks.update(before)
 
     def reset_flags(self) -> None:
-        """Put back ``requires_grad``, ``grad`` and train/eval mode: EasyEdit's ROME freezes the model it edits."""
+        """Put back ``requires_grad``, ``grad``, train/eval mode, cache and checkpointing: EasyEdit's ROME freezes the
+        model it edits."""
         for name, parameter in self.model.named_parameters():
             if name in self._flags:  # an editor that wraps modules brings names of its own
                 requires_grad, parameter.grad = self._flags[name]
                 parameter.requires_grad_(requires_grad)
         for module, training, _children in self._modules:
             module.training = training
+        if self._use_cache is not None:
+            self.model.config.use_cache = self._use_cache  # type: ignore[union-attr]
+        if not self._checkpointing:
+            checkpointing_off(self.model)
+
+
+def checkpointing(model: nn.Module) -> bool:
+    """True if any module recomputes its activations."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def checkpointing_off(model: Any) -> None:
+    """transformers 5 renamed the switch."""
+    if checkpointing(model):
+        getattr(model, "activation_checkpointing_disable", model.gradient_checkpointing_disable)()
 
 
 def _hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:

@@ -31,11 +31,7 @@ import pluggy
 from easyedit_unlearn.components import Lazy, Method, Metric, QueryMerger, SetMetric, TargetBuilder, Task
 
 NAME = "easyedit_unlearn"
-
-
 hookimpl = pluggy.HookimplMarker(NAME)
-
-
 _spec = pluggy.HookspecMarker(NAME)
 
 

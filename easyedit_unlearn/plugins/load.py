@@ -18,8 +18,6 @@ from easyedit_unlearn.plugins.hookspecs import NAME
 from easyedit_unlearn.plugins.registry import Registry
 
 DISABLE_VARIABLE = "EASYEDIT_UNLEARN_DISABLE"
-
-
 BUILTIN = "builtin"
 
 

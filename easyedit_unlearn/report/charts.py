@@ -9,8 +9,6 @@ from typing import Any
 from easyedit_unlearn.results import Row, measure
 
 _MARKERS = "osD^vXP*<>hp"
-
-
 _BARS = (
     ("forget_answer_rate", "forget: still given ↓"),
     ("rephrase_answer_rate", "rephrase: still given ↓"),

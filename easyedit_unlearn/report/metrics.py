@@ -17,10 +17,7 @@ def metric_cells(row: Row, metrics: Iterable[Component]) -> tuple[list[str], lis
     found = [metric for metric in metrics if isinstance(metric, Metric) and metric.name in row["means"]]
     groups = list(next(iter(row["means"].values()), {}))
     listed = [
-        [
-            metric.name + ARROWS[metric.direction],
-            *(_cell(row["means"][metric.name].get(group, {})) for group in groups),
-        ]
+        [metric.name + ARROWS[metric.direction], *(_cell(row["means"][metric.name].get(group, {})) for group in groups)]
         for metric in found
     ]
     counts = ["prompts", *(str(_prompts(row, group)) for group in groups)]

@@ -12,12 +12,8 @@ from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.storage import cache_dir, json_lines, write_text
 
 VARIABLE = "EASYEDIT_UNLEARN_DATA"
-
-
 HUB = "hub"
 """In a directory's place: the published data sets are read from the Hub."""
-
-
 _ON_HUB = {"tofu": "locuslab/TOFU"}
 """By folder of the data directory: the Hub's data set, whose configurations are named as the files are."""
 

@@ -24,8 +24,6 @@ from easyedit_unlearn.types import ForgetSample
 
 Knows = Callable[[Sequence[ForgetSample]], frozenset[str]]
 """Which of these samples the model answers, as their keys."""
-
-
 _SPLIT = re.compile(r"(?P<kind>all|first|forget|retain|holdout)(?P<size>[1-9]\d*)?\Z")
 
 

@@ -6,36 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 
 _WORD = r"[^\W\d_a-zà-ÿ][\w'’-]*"  # a capital, then anything
-
-
 _LINK = r"(?:de|da|del|di|du|la|le|van|von|der|bin|ibn|al|el|y|e)"
-
-
 _NAME = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})+")
-
-
 CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
 """A run of words with capitals."""
-
-
 _QUOTED = re.compile(r"(?<!\w)['\"“‘](.+?)['\"”’](?!\w)")
-
-
 _PLACED = re.compile(r"\b(?:in|at|from|of|near)\s+(?:the\s+)?$", re.IGNORECASE)
-
-
 _OPENERS = frozenset(
     "a an and are as besides can considering could did do does given has have how if in is of on regarding since the "
     "through was were what when where which who whose why with would author".split()
 )
-
-
 _ROLE = r"\b(author|writer|novelist|poet|person|figure)\b"
-
-
 _DESCRIPTION = re.compile(rf"{_ROLE}.*?(?=[?.,;]?$|, (?:and|who|what)\b)")
-
-
 _PERSON = re.compile(rf"\b(?:who|whom|whose|playwright)\b|{_ROLE}", re.IGNORECASE)
 
 

@@ -17,16 +17,12 @@ from easyedit_unlearn.types import ForgetSample
 
 AUTHOR = 20
 """Questions about one author, one after the other."""
-
-
 _PERTURBED = {
     "forget01": "forget01_perturbed",
     "forget05": "forget10_perturbed",
     "forget10": "forget10_perturbed",
     "retain90": "retain_perturbed",
 }
-
-
 _ALONE = ("real_authors", "world_facts")
 """What a model knows from pretraining: single questions, each with wrong answers beside it."""
 

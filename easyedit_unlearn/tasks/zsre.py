@@ -14,8 +14,6 @@ from easyedit_unlearn.tasks.factual import DataOptions
 from easyedit_unlearn.types import ForgetSample
 
 FILE = "zsre/zsre_mend_eval_portability_gpt4.json"
-
-
 _NATURAL_QUESTIONS = "nq question: "
 
 
