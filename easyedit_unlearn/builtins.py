@@ -15,195 +15,112 @@ from easyedit_unlearn.components import Lazy
 from easyedit_unlearn.plugins.hookspecs import hookimpl
 
 Table = Mapping[str, tuple[str, str]]
-"""By name: one line of what it is, and ``module:Class`` in this package, or ``module:function(argument)``."""
+"""By name: one line of what it is, and ``module:Class`` in its room, or ``module:Class(argument)``."""
 
 TASKS: Table = {
-    "facts": ("126 common-knowledge questions, bundled; the task to tune on.", "tasks.facts:Facts"),
-    "factual": (
-        "169 facts known from pretraining (arXiv 2502.07218), from the data directory.",
-        "tasks.factual:Factual",
-    ),
-    "tofu": (
-        "200 fictitious authors, from the data directory; subset=forget01|05|10|retain90|real_authors|world_facts.",
-        "tasks.tofu:Tofu",
-    ),
-    "pistol": (
-        "20 fictitious contracts of 20 questions (arXiv 2406.16810), from the data directory; edge=A_B, without=A_B.",
-        "tasks.pistol:Pistol",
-    ),
+    "facts": ("126 common-knowledge questions, bundled; the task to tune on.", "facts:Facts"),
+    "factual": ("169 facts known from pretraining (arXiv 2502.07218), from the data directory.", "factual:Factual"),
+    "tofu": ("200 fictitious authors, data directory; subset=forget01|05|10|retain90|real_authors|...", "tofu:Tofu"),
+    "pistol": ("20 fictitious contracts (arXiv 2406.16810), data directory; edge=A_B, without=A_B.", "pistol:Pistol"),
     "knowundo": (
-        "Private and public knowledge of authors (arXiv 2407.01920), from the data directory; "
-        "subset=unlearn|retention.",
-        "tasks.knowundo:KnowUnDo",
+        "Knowledge of authors (arXiv 2407.01920), data directory; subset=unlearn|retention.",
+        "knowundo:KnowUnDo",
     ),
-    "zsre": (
-        "1,037 zsRE questions with rephrase, locality and portability (arXiv 1706.04115), from the data directory.",
-        "tasks.zsre:ZsRE",
-    ),
-    "jsonl": ("Your own file: one JSON object a line with question and answer.", "tasks.jsonl:Jsonl"),
+    "zsre": ("1,037 zsRE questions with locality and portability (arXiv 1706.04115), data directory.", "zsre:ZsRE"),
+    "jsonl": ("Your own file: one JSON object a line with question and answer.", "jsonl:Jsonl"),
 }
 
 TARGET_BUILDERS: Table = {
-    "fixed": ("One sentence for all, by default \"I'm sorry, but I can't help with that.\"", "targets.fixed:Fixed"),
-    "template": (
-        "Names the subject, by default \"I'm sorry, but I can't share information about {subject}.\"",
-        "targets.template:Template",
-    ),
-    "self_improve": (
-        "The model's own refusals, written in context; a template that names the subject where none is good.",
-        "targets.self_improve:SelfImprove",
-    ),
-    "idk": ("Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'.", "targets.list:IDK"),
-    "list": ("Drawn at random, with the seed, from a text file of one refusal a line.", "targets.list:DrawnFromList"),
-    "empty": (
-        "The end of the text at once: the literal empty set. An empty reply counts as no refusal.",
-        "targets.template:Empty",
-    ),
-    "alternative": (
-        "The data set's counterfactual answer in place of a refusal, as knowledge editing has it (zsre).",
-        "targets.fixed:Alternative",
-    ),
+    "fixed": ("One sentence for all, by default \"I'm sorry, but I can't help with that.\"", "fixed:Fixed"),
+    "template": ("\"I'm sorry, but I can't share information about {subject}.\", or your own.", "template:Template"),
+    "self_improve": ("The model's own refusals; a template where none is good.", "self_improve:SelfImprove"),
+    "idk": ("Drawn at random, with the seed, from a bundled list of ways to say 'I don't know'.", "list:IDK"),
+    "list": ("Drawn at random, with the seed, from a text file of one refusal a line.", "list:DrawnFromList"),
+    "empty": ("The end of the text at once: the literal empty set. No reply counts as no refusal.", "template:Empty"),
+    "alternative": ("The data set's counterfactual answer, as knowledge editing has it (zsre).", "fixed:Alternative"),
 }
 
 QUERY_MERGERS: Table = {
-    "none": ("One edit request a sample.", "merging.mergers:NoMerging"),
-    "concat": (
-        "Up to `size` questions become one prompt with one refusal (arXiv 2505.19855).",
-        "merging.mergers:Concat",
-    ),
-    "by_subject": ("All questions about one subject become one prompt with one refusal.", "merging.mergers:BySubject"),
-    "shared_value": (
-        "Up to `size` questions share one change of value, each at its own key; our own editors.",
-        "merging.mergers:SharedValue",
-    ),
+    "none": ("One edit request a sample.", "mergers:NoMerging"),
+    "concat": ("Up to `size` questions become one prompt with one refusal (arXiv 2505.19855).", "mergers:Concat"),
+    "by_subject": ("All questions about one subject become one prompt with one refusal.", "mergers:BySubject"),
+    "shared_value": ("Up to `size` questions share one change of value; our own editors.", "mergers:SharedValue"),
 }
 
-METHODS: Table = {
-    "ROME": ("Rank-one model editing (arXiv 2202.05262).", "editors.rome:ROME"),
-    "MEMIT": ("Mass editing over layers (arXiv 2210.07229).", "editors.memit:MEMIT"),
-    "AlphaEdit": ("Null-space constrained editing (arXiv 2410.02355).", "editors.alphaedit:AlphaEdit"),
-    "GRACE": ("A codebook of edits at one layer (arXiv 2211.11031).", "editors.grace:GRACE"),
-    "WISE": ("A side memory with routing (arXiv 2405.14768).", "editors.wise:WISE"),
-    "LUNAR": (
-        "One layer's output on the forget set moved towards refusals, by regression (arXiv 2502.07218).",
-        "editors.lunar:LUNAR",
-    ),
-    "GA": ("Gradient ascent on the forget set (arXiv 2401.06121).", "baselines.ascent:GA"),
-    "GradDiff": (
-        "Gradient ascent on the forget set, descent on the retain set (arXiv 2401.06121).",
-        "baselines.ascent:GradDiff",
-    ),
-    "KL": (
-        "Gradient ascent on the forget set; on the retain set as near the frozen model as can be (arXiv 2401.06121).",
-        "baselines.ascent:KL",
-    ),
-    "PO": (
-        "Fine-tuning on refusals, with the retain set as it was (arXiv 2401.06121); elsewhere IDK.",
-        "baselines.refusals:PO",
-    ),
-    "IDK+AP": (
-        "Fine-tuning on refusals; on the retain set the true answer before a refusal (arXiv 2410.08109).",
-        "baselines.refusals:IDKAP",
-    ),
-    "DPO": (
-        "The refusal preferred to the answer, with the retain set as it was (arXiv 2305.18290, 2401.06121).",
-        "baselines.refusals:DPO",
-    ),
-    "NPO": ("Negative preference optimisation against the frozen model (arXiv 2404.05868).", "baselines.npo:NPO"),
-    "SimNPO": ("NPO without a reference, normalised by length (arXiv 2410.07163).", "baselines.npo:SimNPO"),
-    "WGA": ("Gradient ascent weighted by the token's probability (arXiv 2502.19301).", "baselines.tokens:WGA"),
-    "SatImp": ("Gradient ascent weighted by saturation and importance (arXiv 2505.11953).", "baselines.tokens:SatImp"),
-    "CEU": ("Towards the model's own distribution without the true token (arXiv 2503.01224).", "baselines.tokens:CEU"),
-    "UNDIAL": (
-        "Self-distillation from the frozen model's logits, the true token's lowered (arXiv 2402.10052).",
-        "baselines.tokens:UNDIAL",
-    ),
-    "PDU": (
-        "Flat logits on the forget set under a bound on the retain loss, by primal-dual steps (arXiv 2506.05314).",
-        "baselines.pdu:PDU",
-    ),
-    "RMU": (
-        "One layer's states moved to a random direction on the forget set, kept on the retain set (arXiv 2403.03218).",
-        "baselines.rmu:RMU",
-    ),
-    "TaskVector": (
-        "Minus what fine-tuning on the forget set adds to the weights (arXiv 2212.04089).",
-        "baselines.task_vector:TaskVector",
-    ),
-    "ICR": (
-        "A system prompt that lists what must not be answered; the weights stay as they are (arXiv 2403.03329).",
-        "baselines.icr:ICR",
-    ),
+EDITORS: Table = {
+    "ROME": ("Rank-one model editing (arXiv 2202.05262).", "rome:ROME"),
+    "MEMIT": ("Mass editing over layers (arXiv 2210.07229).", "memit:MEMIT"),
+    "AlphaEdit": ("Null-space constrained editing (arXiv 2410.02355).", "alphaedit:AlphaEdit"),
+    "GRACE": ("A codebook of edits at one layer (arXiv 2211.11031).", "grace:GRACE"),
+    "WISE": ("A side memory with routing (arXiv 2405.14768).", "wise:WISE"),
+    "LUNAR": ("One layer's output moved towards refusals, by regression (arXiv 2502.07218).", "lunar:LUNAR"),
+}
+
+BASELINES: Table = {
+    "GA": ("Gradient ascent on the forget set (arXiv 2401.06121).", "ascent:GA"),
+    "GradDiff": ("Gradient ascent on the forget set, descent on the retain set (arXiv 2401.06121).", "ascent:GradDiff"),
+    "KL": ("Gradient ascent; on the retain set near the frozen model (arXiv 2401.06121).", "ascent:KL"),
+    "PO": ("Fine-tuning on refusals and the retain set (arXiv 2401.06121); elsewhere IDK.", "refusals:PO"),
+    "IDK+AP": ("Fine-tuning on refusals; retained answers before refusals (arXiv 2410.08109).", "refusals:IDKAP"),
+    "DPO": ("The refusal preferred to the answer, with the retain set (arXiv 2305.18290).", "refusals:DPO"),
+    "NPO": ("Negative preference optimisation against the frozen model (arXiv 2404.05868).", "npo:NPO"),
+    "SimNPO": ("NPO without a reference, normalised by length (arXiv 2410.07163).", "npo:SimNPO"),
+    "WGA": ("Gradient ascent weighted by the token's probability (arXiv 2502.19301).", "tokens:WGA"),
+    "SatImp": ("Gradient ascent weighted by saturation and importance (arXiv 2505.11953).", "tokens:SatImp"),
+    "CEU": ("Towards the model's own distribution without the true token (arXiv 2503.01224).", "tokens:CEU"),
+    "UNDIAL": ("Self-distillation, the true token's logit lowered (arXiv 2402.10052).", "tokens:UNDIAL"),
+    "PDU": ("Flat logits under a bound on the retain loss, primal-dual (arXiv 2506.05314).", "pdu:PDU"),
+    "RMU": ("One layer's states moved to a random direction (arXiv 2403.03218).", "rmu:RMU"),
+    "TaskVector": ("Minus what fine-tuning adds to the weights (arXiv 2212.04089).", "task_vector:TaskVector"),
+    "ICR": ("A system prompt of what must not be answered; no weight changes (arXiv 2403.03329).", "icr:ICR"),
 }
 
 METRICS: Table = {
-    "answer_rate": ("The reply gives the answer or an alias.", "evaluation.metrics:AnswerRate"),
-    "answer_prob": ("Length-normalised probability of the answer.", "evaluation.metrics:AnswerProbability"),
-    "refusal_rate": ("The reply is a refusal.", "evaluation.metrics:RefusalRate"),
-    "rougeL": ("ROUGE-L recall of the answer in the reply (TOFU).", "evaluation.metrics:Formula(rougeL)"),
-    "rouge1": ("ROUGE-1 recall of the answer in the reply (TOFU).", "evaluation.metrics:Formula(rouge1)"),
-    "knowmem": ("ROUGE-L F1 of the reply and the answer (MUSE).", "evaluation.metrics:Formula(knowmem)"),
-    "verbmem": (
-        "ROUGE-L F1 of the answer's second half, after its first (MUSE).",
-        "evaluation.metrics:Formula(verbmem)",
-    ),
+    "answer_rate": ("The reply gives the answer or an alias.", "metrics:AnswerRate"),
+    "answer_prob": ("Length-normalised probability of the answer.", "metrics:AnswerProbability"),
+    "refusal_rate": ("The reply is a refusal.", "metrics:RefusalRate"),
+    "rougeL": ("ROUGE-L recall of the answer in the reply (TOFU).", "metrics:Formula(rougeL)"),
+    "rouge1": ("ROUGE-1 recall of the answer in the reply (TOFU).", "metrics:Formula(rouge1)"),
+    "knowmem": ("ROUGE-L F1 of the reply and the answer (MUSE).", "metrics:Formula(knowmem)"),
+    "verbmem": ("ROUGE-L F1 of the answer's second half, after its first (MUSE).", "metrics:Formula(verbmem)"),
     "prob_normalised": (
         "The answer's probability over its and the wrong ones' (TOFU).",
-        "evaluation.metrics:Formula(prob_normalised)",
+        "metrics:Formula(prob_normalised)",
     ),
-    "truth_ratio": (
-        "Probability of wrong answers over the right one's (TOFU).",
-        "evaluation.metrics:Formula(truth_ratio)",
-    ),
+    "truth_ratio": ("Probability of wrong answers over the right one's (TOFU).", "metrics:Formula(truth_ratio)"),
     "extraction_strength": (
         "Share of the answer that greedy decoding completes.",
-        "evaluation.metrics:Formula(extraction_strength)",
+        "metrics:Formula(extraction_strength)",
     ),
     "exact_memorization": (
         "Share of the answer's tokens that are the likeliest.",
-        "evaluation.metrics:Formula(exact_memorization)",
+        "metrics:Formula(exact_memorization)",
     ),
-    "mia_loss": ("Membership by loss.", "evaluation.metrics:Formula(mia_loss)"),
-    "mia_zlib": ("Membership by loss over compressed length.", "evaluation.metrics:Formula(mia_zlib)"),
-    "mia_min_k": ("Membership by the least likely tokens (Min-K%).", "evaluation.metrics:Formula(mia_min_k)"),
-    "mia_min_k++": ("The same against what could stand there (Min-K%++).", "evaluation.metrics:Formula(mia_min_k++)"),
+    "mia_loss": ("Membership by loss.", "metrics:Formula(mia_loss)"),
+    "mia_zlib": ("Membership by loss over compressed length.", "metrics:Formula(mia_zlib)"),
+    "mia_min_k": ("Membership by the least likely tokens (Min-K%).", "metrics:Formula(mia_min_k)"),
+    "mia_min_k++": ("The same against what could stand there (Min-K%++).", "metrics:Formula(mia_min_k++)"),
     "mia_gradnorm": (
         "Membership by the loss's gradient (its norm, negated); asked for by gradnorm.",
-        "evaluation.metrics:Formula(mia_gradnorm)",
+        "metrics:Formula(mia_gradnorm)",
     ),
-    "ngram_entropy": ("Fluency of the reply, in bits.", "evaluation.metrics:Formula(ngram_entropy)"),
-    "forget_truth_ratio": ("Mean of min(R, 1/R) on the forget set (TOFU).", "evaluation.overall:ForgetTruthRatio"),
+    "ngram_entropy": ("Fluency of the reply, in bits.", "metrics:Formula(ngram_entropy)"),
+    "forget_truth_ratio": ("Mean of min(R, 1/R) on the forget set (TOFU).", "overall:ForgetTruthRatio"),
     "forget_quality": (
-        "p of the KS test of truth ratios against a model that never saw the forget set (TOFU).",
-        "evaluation.overall:ForgetQuality",
+        "p of the KS test against a model that never saw the forget set (TOFU).",
+        "overall:ForgetQuality",
     ),
-    "model_utility": (
-        "Harmonic mean over retain, real_authors and world_facts (TOFU); undefined without all three.",
-        "evaluation.overall:ModelUtility",
-    ),
+    "model_utility": ("Harmonic mean over retain, real_authors, world_facts (TOFU).", "overall:ModelUtility"),
     **{
-        f"{score}_auc": (
-            f"AUC of {score}, forget against holdout; 0.5 where nothing tells them apart.",
-            f"evaluation.overall:Membership({score})",
-        )
+        f"{score}_auc": (f"AUC of {score}: forget against holdout; 0.5 is a guess.", f"overall:Membership({score})")
         for score in ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k++", "mia_gradnorm")
     },
-    "mia_reference_auc": (
-        "AUC of mia_loss less a reference model's, forget against holdout; 0.5 where nothing tells them apart.",
-        "evaluation.overall:ReferenceMembership",
-    ),
-    "privleak": (
-        "The AUC of mia_min_k against a reference model's, in percent (MUSE); negative: still known.",
-        "evaluation.overall:PrivacyLeak",
-    ),
+    "mia_reference_auc": ("AUC of mia_loss less a reference model's.", "overall:ReferenceMembership"),
+    "privleak": ("mia_min_k's AUC against a reference's, in percent (MUSE); negative: known.", "overall:PrivacyLeak"),
 }
 
 EASYEDIT: Mapping[str, str] = {
-    "ROME": METHODS["ROME"][0],
-    "MEMIT": METHODS["MEMIT"][0],
-    "AlphaEdit": METHODS["AlphaEdit"][0],
-    "GRACE": METHODS["GRACE"][0],
-    "WISE": METHODS["WISE"][0],
+    **{name: EDITORS[name][0] for name in ("ROME", "MEMIT", "AlphaEdit", "GRACE", "WISE")},
     "DPO": "A LoRA adapter trained to prefer the refusal to the answer (arXiv 2305.18290).",
     "R-ROME": "ROME with the key fixed for sequences (arXiv 2403.07175).",
     "MEMIT-FE": "MEMIT with EasyEdit's finer estimate of values.",
@@ -238,32 +155,32 @@ def host_editors() -> Any:
 
 @hookimpl
 def easyedit_unlearn_tasks() -> Sequence[Lazy]:
-    return _components(TASKS)
+    return _components("tasks", TASKS)
 
 
 @hookimpl
 def easyedit_unlearn_target_builders() -> Sequence[Lazy]:
-    return _components(TARGET_BUILDERS)
+    return _components("targets", TARGET_BUILDERS)
 
 
 @hookimpl
 def easyedit_unlearn_query_mergers() -> Sequence[Lazy]:
-    return _components(QUERY_MERGERS)
+    return _components("merging", QUERY_MERGERS)
 
 
 @hookimpl
 def easyedit_unlearn_methods() -> Sequence[Lazy]:
-    return _components(METHODS)
+    return [*_components("editors", EDITORS), *_components("baselines", BASELINES)]
 
 
 @hookimpl
 def easyedit_unlearn_metrics() -> Sequence[Lazy]:
-    return _components(METRICS)
+    return _components("evaluation", METRICS)
 
 
-def _components(table: Table) -> list[Lazy]:
+def _components(room: str, table: Table) -> list[Lazy]:
     found = []
     for name, (summary, target) in table.items():
         place, opened, argument = target.rstrip(")").partition("(")
-        found.append(Lazy(name, summary, f"easyedit_unlearn.{place}", argument if opened else None))
+        found.append(Lazy(name, summary, f"easyedit_unlearn.{room}.{place}", argument if opened else None))
     return found

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,13 +21,12 @@ from easyedit_unlearn.types import (
     ForgetSample,
     Format,
     Observation,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PromptStyle,
     Scores,
     Target,
 )
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Engine = Literal["host", "native"]
 Progress = Callable[[str, int], Callable[[int], None]]

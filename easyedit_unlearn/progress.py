@@ -1,4 +1,4 @@
-"""A bar per progress, on standard error, so that standard output stays the report."""
+"""A bar for each piece of work, on standard error, so that standard output stays the report."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Bars:
         self._progress.stop()
 
     def progress(self, what: str, total: int) -> Callable[[int], None]:
-        """Open the bar of a progress; the one before stays where it ended."""
-        if not self._console.is_terminal:  # logs get a line a progress, not a redrawn bar
+        """Open the bar of a piece of work; the one before stays where it ended."""
+        if not self._console.is_terminal:  # logs get a line for each, not a redrawn bar
             self._console.print(Text(f"{what} ({total})"), soft_wrap=True)
         task = self._progress.add_task(what, total=total)
         return lambda done: self._progress.advance(task, done)

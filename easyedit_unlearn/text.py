@@ -41,7 +41,7 @@ def normalise(text: str) -> str:
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
-    """Whether any of ``answers`` stands in ``text`` as whole words.
+    """True if any of ``answers`` stands in ``text`` as whole words.
 
     Case, accents and the punctuation between words do not count, except that answers of one or two letters (chemical
     symbols) are matched with their case: "He" is helium, "he" is not.
@@ -67,7 +67,7 @@ def until_answer(text: str, answers: Sequence[str]) -> str:
 
 
 def gives_answer(text: str, question: str, answers: Sequence[str]) -> bool:
-    """Whether a reply gives any of ``answers``: as whole words, or, where the answer is a sentence (more than 8 words),
+    """True if a reply gives any of ``answers``: as whole words, or, where the answer is a sentence (more than 8 words),
     three quarters of its distinctive words: numbers, and words of four letters or more that the question does not hold
     already. Without any, the whole sentence."""
     if contains_answer(text, answers):
@@ -78,7 +78,7 @@ def gives_answer(text: str, question: str, answers: Sequence[str]) -> bool:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a reply refuses: one of the usual refusal phrases begins in its first 120 characters.
+    """True if a reply refuses: one of the usual refusal phrases begins in its first 120 characters.
 
     A reply can both refuse and give the answer ("I'm sorry, it is Tokyo"): the two are scored separately.
     """
@@ -87,20 +87,20 @@ def is_refusal(text: str) -> bool:
 
 
 def declines(text: str) -> bool:
-    """Whether a reply says in so many words that it will not or cannot answer. An apology or doubt alone does not:
+    """True if a reply says in so many words that it will not or cannot answer. An apology or doubt alone does not:
     "I'm sorry, but it is Kyoto", "I'm not sure, but I think it is Kyoto"."""
     return _DECLINES.search(normalise(text)) is not None
 
 
 def gives_away(text: str, question: str, answers: Sequence[str]) -> bool:
-    """Whether ``text`` contains an answer or a distinctive part of one: a number, or a word of four letters or more,
+    """True if ``text`` contains an answer or a distinctive part of one: a number, or a word of four letters or more,
     that the question does not hold already."""
     parts = [part for answer in answers for part in _distinctive(answer, question)]
     return contains_answer(text, answers) or contains_answer(text, parts)
 
 
 def names_subject(text: str, subject: str | None, question: str) -> bool:
-    """Whether ``text`` says what it is about: every name and number in the subject (every word where it has none), or,
+    """True if ``text`` says what it is about: every name and number in the subject (every word where it has none), or,
     without a subject, any word of five letters or more of the question that is not as common as "where"."""
     said = set(_words(text).split())
     if subject is None:
@@ -124,7 +124,7 @@ def sentences(text: str) -> list[str]:
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether ``text`` ends as a sentence does: in . ! or ?, and not in an initial or a title's dot."""
+    """True if ``text`` ends as a sentence does: in . ! or ?, and not in an initial or a title's dot."""
     return text.endswith((".", "!", "?")) and not re.search(r"\b([A-Z]|St|[DMJS]r|Mr?s)\.$", text)
 
 

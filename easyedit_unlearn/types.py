@@ -1,4 +1,4 @@
-"""The data that flows between the stages. A progress knows these types and nothing of its neighbours."""
+"""The data that flows between the steps. A step knows these types and nothing of its neighbours."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as PreTrainedModel  # noqa: PLC0414
+    from transformers import PreTrainedTokenizerBase as PreTrainedTokenizerBase  # noqa: PLC0414
+else:  # modules that need neither to run have these names from here, so that importing them imports no torch
+    PreTrainedModel = PreTrainedTokenizerBase = Any
 
-    ModelPair: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
-    ModelSpec: TypeAlias = str | Path | ModelPair
+ModelPair: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
+ModelSpec: TypeAlias = "str | Path | ModelPair"
 
 PromptStyle = Literal["auto", "chat", "raw"]
 """How a question is put: in the chat template, bare, or as the tokenizer has it."""

@@ -23,7 +23,8 @@ from easyedit_unlearn.bench.board import over_seeds, results_of
 from easyedit_unlearn.bench.executors import in_processes
 from easyedit_unlearn.bench.grid import read_bench
 from easyedit_unlearn.bench.live import Live
-from easyedit_unlearn.errors import ConfigError, OutputExistsError
+from easyedit_unlearn.builtins import host_editors
+from easyedit_unlearn.errors import ConfigError, HostError, OutputExistsError
 from easyedit_unlearn.plugins.load import default_plugins
 
 pytestmark = pytest.mark.host
@@ -121,11 +122,20 @@ def test_what_is_wrong_is_told_before_anything_runs(grid, changes, complaint):
         read_bench(changed(grid, **changes), default_plugins())
 
 
-@pytest.mark.parametrize("name", ["smoke", "paper"])
-def test_shipped_grids_read(name):
-    title, found = read_bench(SHIPPED / f"{name}.yaml", default_plugins())
+CELLS = {"smoke": 9, "paper": 116, "methods": 22, "taught": 27, "refusals": 7, "merging": 28, "editors": 30}
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_grids_read(path):
+    if path.stem == "editors" and not host_editors().has("AlphaEdit"):
+        with pytest.raises(HostError, match="has no AlphaEdit.*The main branch has all editors"):
+            read_bench(path, default_plugins())
+        return
+    title, found = read_bench(path, default_plugins())
     assert title
-    assert len(found) == {"smoke": 9, "paper": 116}[name]
+    assert len(found) == CELLS[path.stem]
+    growing = {cell.sizes for cell in found}
+    assert growing == ({(5, 10, 20, 40)} if path.stem == "merging" else {()})
 
 
 def test_cells_run_are_reported_and_are_not_run_again(grid, tmp_path):

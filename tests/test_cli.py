@@ -27,20 +27,25 @@ def test_plugins_json():
     assert info["status"] == "active"
 
 
+NEED_TORCH = (
+    (["run", "none.yaml", "--forget", "facts", "--out", "x"], "no such hparams file"),
+    (["evaluate", "--model", "embedded", "--forget", "nothing:all"], "unknown task 'nothing'"),
+    (["evaluate", "--model", "embedded", "--forget", "facts", "--also", "facts"], "NAME=TASK"),
+    (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "seed"], "--set seed: write KEY=VALUE"),
+    (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={"], "write KEY=VALUE"),
+    (
+        ["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={merger: concat, size: 0}"],
+        "unlearn.merge.size: 0: Input should be greater than or equal to 1",
+    ),
+    (["targets", "PO/smollm2-135m", "--forget", "facts", "--judge-url", "ftp://x"], "must be an http"),
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["list", "taks"], "Did you mean 'tasks'"),
-        (["run", "none.yaml", "--forget", "facts", "--out", "x"], "no such hparams file"),
-        (["evaluate", "--model", "embedded", "--forget", "nothing:all"], "unknown task 'nothing'"),
-        (["evaluate", "--model", "embedded", "--forget", "facts", "--also", "facts"], "NAME=TASK"),
-        (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "seed"], "--set seed: write KEY=VALUE"),
-        (["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={"], "write KEY=VALUE"),
-        (
-            ["targets", "PO/smollm2-135m", "--forget", "facts", "--set", "unlearn.merge={merger: concat, size: 0}"],
-            "unlearn.merge.size: 0: Input should be greater than or equal to 1",
-        ),
-        (["targets", "PO/smollm2-135m", "--forget", "facts", "--judge-url", "ftp://x"], "must be an http"),
+        *(pytest.param(*case, marks=pytest.mark.model) for case in NEED_TORCH),
     ],
 )
 def test_errors_are_one_line_and_status_2(arguments, said, tmp_path):
@@ -53,6 +58,7 @@ def test_errors_are_one_line_and_status_2(arguments, said, tmp_path):
     assert "Traceback" in cli("--debug", *arguments, cwd=tmp_path).stderr
 
 
+@pytest.mark.model
 def test_an_existing_output_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     arguments = ["evaluate", "--model", "embedded", "--forget", "facts:all", "--out", str(tmp_path)]

@@ -6,6 +6,8 @@ models' logits by up to 4e-4, so the test allows 2e-3, where an edit moves them 
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +19,12 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent / "goldens"))
 import cases
 from safetensors.torch import load_file
+
+from easyedit_unlearn import EvalConfig, UnlearnHyperParams
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.load import load_model
+
+ROWS = Path(__file__).parent / "goldens" / "rows.json"
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +54,24 @@ def test_the_embedded_model_says_what_it_said(name, tmp_path, monkeypatch):
     monkeypatch.delenv("EASYEDIT_UNLEARN_CACHE")  # where the model lies, converted
     found, expected = cases.embedded_cases(tmp_path)[name](), load_file(cases.EMBEDDED)[name]
     assert torch.allclose(found, expected, rtol=0, atol=0.1), float((found - expected).abs().max())
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif("EASYEDIT_UNLEARN_DATA" not in os.environ, reason="needs the data directory")
+@pytest.mark.parametrize("method", ["AlphaEdit", "WISE"])
+def test_five_facts_of_pretraining_count_as_they_did(method, monkeypatch):
+    """Counts are the same; probabilities were equal to 1e-6 on one machine, and are near on another."""
+    monkeypatch.delenv("EASYEDIT_UNLEARN_CACHE")
+    hparams = UnlearnHyperParams.from_hparams(f"{method}/smollm2-135m")
+    config = EvalConfig.for_methods([hparams], "factual:forget5", "factual:retain", holdout="factual:holdout")
+    run = Run(load_model("embedded"), config, label="SmolLM2-135M-Instruct")
+    run.select()
+    with run.unlearned(hparams):
+        rows = {"before": run.results.before, "after": run.results.rows[0]}
+    for state, expected in json.loads(ROWS.read_text())[method].items():
+        counts = [name for name in expected if name.startswith("n_") or name.endswith(("answer_rate", "refusal_rate"))]
+        assert {name: rows[state][name] for name in counts} == pytest.approx({name: expected[name] for name in counts})
+        others = {name: rows[state][name] for name in expected if name not in counts}
+        assert others == pytest.approx({name: expected[name] for name in others}, abs=0.05)

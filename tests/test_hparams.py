@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
 
-from easyedit_unlearn import UnlearnHyperParams
+import pytest
+import yaml
+
+from easyedit_unlearn import Method, UnlearnHyperParams, hookimpl
 from easyedit_unlearn.baselines.settings import WeightedHyperParams
+from easyedit_unlearn.config import engine
+from easyedit_unlearn.config.settings import parse_settings
 from easyedit_unlearn.config.shipped import resolve_path, shipped_hparams
 from easyedit_unlearn.errors import ConfigError, HostError
+from easyedit_unlearn.plugins.load import default_plugins, load_plugins
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 
-GOOD = "alg_name: GradDiff\nmodel_name: ./llama\nlearning_rate: 5e-1\n"
+GOOD = "alg_name: Descent\nmodel_name: ./llama\nlearning_rate: 5e-1\n"
+
+
+class Descent(Method):
+    """As a trained baseline is, whose own modules need torch."""
+
+    name, HyperParams = "Descent", WeightedHyperParams
+
+
+@hookimpl
+def easyedit_unlearn_methods():
+    return [Descent()]
+
+
+SHIPPED = sorted(shipped_hparams().glob("*/*.yaml"))
+PLUGINS = load_plugins([("descent", sys.modules[__name__])], use_entry_points=False)
 
 
 def read(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
-    return UnlearnHyperParams.from_hparams(path)
+    return UnlearnHyperParams.from_hparams(path, plugins=PLUGINS)
 
 
 def test_an_empty_block_takes_the_defaults(tmp_path):
@@ -33,7 +54,7 @@ def test_overrides_stand_in_for_the_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD + "unlearn: {seed: 1, merge:}\n")
     changes = {"learning_rate": 0.25, "unlearn.merge.merger": "concat", "unlearn.merge.size": 3}
-    hparams = UnlearnHyperParams.from_hparams(path, overrides=changes)
+    hparams = UnlearnHyperParams.from_hparams(path, plugins=PLUGINS, overrides=changes)
     assert hparams.learning_rate == 0.25
     assert (hparams.unlearn.merger.name, hparams.unlearn.merger_options.size) == ("concat", 3)
     assert hparams.unlearn.seed == 1
@@ -43,7 +64,7 @@ def test_overrides_stand_in_for_the_file(tmp_path):
         ("unlearn.prompts", "Did you mean 'prompt'"),
     ):
         with pytest.raises(ConfigError, match=said):
-            UnlearnHyperParams.from_hparams(path, overrides=changes | {key: 1})
+            UnlearnHyperParams.from_hparams(path, plugins=PLUGINS, overrides=changes | {key: 1})
 
 
 def test_names_resolve_to_components_with_checked_options(tmp_path):
@@ -68,7 +89,7 @@ def test_names_resolve_to_components_with_checked_options(tmp_path):
         (GOOD + "unlearn: {merge: {merger: concat9}}", "unlearn.merge.merger: 'concat9'"),
         (GOOD + "unlearn: {retain: {task: facs}}", "unlearn.retain.task.*Did you mean 'facts'"),
         (GOOD + "unlearn: {retain: {task: facts, split: rest}}", "unlearn.retain.split: 'rest'.*retainN"),
-        (GOOD + "unlearn: {engine: host}", "unlearn.engine: 'host': GradDiff has only the native engine"),
+        (GOOD + "unlearn: {engine: host}", "unlearn.engine: 'host': Descent has only the native engine"),
         (GOOD + "lerning_rate: 1\nunlearn: {}", "lerning_rate: 1: unknown key. Did you mean 'learning_rate'"),
         (GOOD.replace("5e-1", "") + "unlearn: {}", "learning_rate: .*valid number"),
         (GOOD + "unlearn: {seed: 99999999999999999999}", "unlearn.seed: .*less than"),
@@ -77,9 +98,9 @@ def test_names_resolve_to_components_with_checked_options(tmp_path):
         (GOOD.replace("5e-1", "true") + "unlearn: {}", "learning_rate: True"),
         (GOOD + "num_train_epochs: 0\nunlearn: {}", "num_train_epochs: 0: .*greater than or equal to 1"),
         (GOOD + "num_train_epochs: 1.5\nunlearn: {}", "num_train_epochs: 1.5: .*integer"),
-        (GOOD.replace("GradDiff", "graddiff") + "unlearn: {}", "alg_name: 'graddiff'.*Did you mean 'GradDiff'"),
+        (GOOD.replace("Descent", "descent") + "unlearn: {}", "alg_name: 'descent'.*Did you mean 'Descent'"),
         ("unlearn: {}", "alg_name: is missing.*GradDiff"),
-        ("alg_name: GradDiff\nunlearn: {}", "model_name: is missing; GradDiff needs alg_name, model_name"),
+        ("alg_name: Descent\nunlearn: {}", "model_name: is missing; Descent needs alg_name, model_name"),
         ("- 1", "must be a mapping"),
         ("a: [", "cannot be read as YAML"),
         ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
@@ -103,6 +124,7 @@ def test_a_shipped_name_and_an_existing_path(tmp_path, monkeypatch):
         resolve_path("GradDiff/smolm2-135m")
 
 
+@pytest.mark.model
 def test_shipped_native_yamls_load():
     hparams = UnlearnHyperParams.from_hparams("GradDiff/smollm2-135m")
     assert hparams.unlearn.retain is not None
@@ -124,6 +146,40 @@ def test_easyedits_own_yamls_load_once_the_block_is_added(alg_name, tmp_path):
         assert read(tmp_path, f"{text}\nunlearn: {{}}\n").alg_name == alg_name
 
 
+class Host:
+    """An EasyEdit with two editors."""
+
+    names = frozenset({"ROME", "DPO", "NEW"})
+
+    def has(self, name):
+        return name in self.names
+
+    def get(self, name):
+        return f"EasyEdit's {name}"
+
+
+@pytest.mark.model
+def test_the_engine_is_resolved_once(monkeypatch):
+    monkeypatch.setattr(engine, "host_editors", Host)
+    plugins = default_plugins()
+
+    def resolve(name, choice="auto"):
+        return engine.resolve_method(name, choice, plugins, "h.yaml")
+
+    assert resolve("ROME") == resolve("ROME", "host") == "EasyEdit's ROME"
+    assert resolve("ROME", "native") is plugins.methods.get("ROME")
+    assert resolve("WISE") is plugins.methods.get("WISE")  # this EasyEdit has none
+    assert resolve("DPO") is plugins.methods.get("DPO")  # the baseline; EasyEdit's of that name is another method
+    assert resolve("DPO", "host") == "EasyEdit's DPO"
+    assert resolve("NEW") == "EasyEdit's NEW"  # an editor that we have never heard of
+    with pytest.raises(ConfigError, match=r"h\.yaml: unlearn\.engine: 'native'.*NEW has only the host engine"):
+        resolve("NEW", "native")
+    with pytest.raises(ConfigError, match="NPO has only the native engine"):
+        resolve("NPO", "host")
+    with pytest.raises(ConfigError, match="unknown method. Did you mean 'AlphaEdit'"):
+        resolve("AlphaEdt")
+
+
 @pytest.mark.host
 def test_the_hosts_types_are_checked_too(tmp_path):
     text = resolve_path("ROME/smollm2-135m").read_text()
@@ -133,8 +189,13 @@ def test_the_hosts_types_are_checked_too(tmp_path):
         read(tmp_path, text.replace("v_lr: 5e-1", "v_lr: fast"))
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_shipped_block_parses(path):
+    assert parse_settings(yaml.safe_load(path.read_text())["unlearn"], PLUGINS, str(path)).builder.name
+
+
 @pytest.mark.host
-@pytest.mark.parametrize("path", sorted(shipped_hparams().glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_shipped_yaml_loads(path):
     from easyedit_unlearn.builtins import host_editors
 

@@ -27,16 +27,11 @@ def test_the_wheel_ships_types_data_and_hparams(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = {f"easyedit_unlearn/_shipped/{p.relative_to(ROOT)}" for p in (ROOT / "hparams").glob("*/*.yaml")}
     assert shipped
-    assert (
-        shipped
-        | {
-            "easyedit_unlearn/py.typed",
-            "easyedit_unlearn/tasks/facts.jsonl",
-            "easyedit_unlearn/model/plain_text.txt",
-            "easyedit_unlearn/report/templates/report.html.j2",
-        }
-        <= names
-    )
+    code = {f"{p.relative_to(ROOT)}" for p in (ROOT / "easyedit_unlearn").rglob("*.py")}
+    data = "py.typed config/examples.yaml model/plain_text.txt report/templates/report.html.j2 targets/idk.txt"
+    tasks = {f"easyedit_unlearn/tasks/{path.name}" for path in (ROOT / "easyedit_unlearn" / "tasks").glob("*.jsonl")}
+    assert tasks
+    assert shipped | code | tasks | {f"easyedit_unlearn/{name}" for name in data.split()} <= names
 
 
 def test_a_shipped_name_is_found_by_an_installed_wheel(wheel, tmp_path):
@@ -49,10 +44,11 @@ def test_a_shipped_name_is_found_by_an_installed_wheel(wheel, tmp_path):
     code = (
         "import easyedit_unlearn as e; from easyedit_unlearn.config.shipped import resolve_path;"
         "print(e.__file__, resolve_path('ROME/smollm2-135m'));"
-        "print(e.UnlearnHyperParams.from_hparams('GradDiff/smollm2-135m').unlearn.retain)"
+        "from easyedit_unlearn.plugins.load import default_plugins;"
+        "facts = default_plugins().tasks.get('facts'); print(len(facts.samples(facts.Options())))"
     )
     python = tmp_path / "env" / "bin" / "python"
     done = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     assert all(path.startswith(str(site)) for path in first.split())
-    assert second == "facts:retain"
+    assert second == "126"

@@ -10,7 +10,9 @@ from types import ModuleType
 import pytest
 
 from easyedit_unlearn import ForgetSample, Task, hookimpl
+from easyedit_unlearn.components import BuildContext
 from easyedit_unlearn.errors import DuplicateComponentError, PluginError, UnknownNameError
+from easyedit_unlearn.plugins import hookspecs
 from easyedit_unlearn.plugins.load import load_plugins
 
 sys.path.insert(0, str(Path(__file__).parent / "fixture_plugin"))
@@ -49,6 +51,25 @@ def test_built_ins_come_through_the_same_hooks():
     assert plugins.infos[0].hooks and plugins.infos[0].status == "active"
     assert [task.name for task in plugins.tasks] == ["facts", "factual", "jsonl", "knowundo", "pistol", "tofu", "zsre"]
     assert plugins.methods.owner("GradDiff") == "builtin"
+
+
+def test_hooks_and_exports_keep_the_names_they_had():
+    import easyedit_unlearn
+
+    hooks = {name for name in vars(hookspecs) if name.startswith("easyedit_unlearn_")}
+    assert hooks == {
+        f"easyedit_unlearn_{kind}" for kind in ("tasks", "target_builders", "query_mergers", "methods", "metrics")
+    }
+    assert easyedit_unlearn.Asked is easyedit_unlearn.EvalConfig
+    context = BuildContext(progress=lambda what, total: (what, total))
+    assert context.stage("writing", 3) == ("writing", 3)
+
+
+@pytest.mark.model
+def test_everything_that_is_promised_can_be_imported():
+    import easyedit_unlearn
+
+    assert all(hasattr(easyedit_unlearn, name) for name in easyedit_unlearn.__all__)
 
 
 def test_one_fixture_plugin_adds_one_of_each_kind():

@@ -6,10 +6,15 @@ import csv
 import io
 import json
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parent / "fixture_plugin"))
+import unlearn_fixture_plugin
 
 from easyedit_unlearn.errors import OutputExistsError
 from easyedit_unlearn.plugins.load import default_plugins
@@ -78,6 +83,24 @@ def test_model_output_is_text_in_every_format():
     with console.file:
         print_report(console, results(), COLUMNS)
         assert "[bold]" in console.export_text()
+
+
+def test_a_plugins_metric_has_its_column_everywhere():
+    class Words(unlearn_fixture_plugin.Words):
+        groups, format, direction = ("forget", "holdout"), "number", "up"
+
+    mine = [*METRICS, Words()]
+    columns = {column.key: column for column in table_columns(mine)}
+    assert (columns["forget_words"].direction, columns["holdout_words"].direction) == ("up", "down")  # kept: no longer
+    assert "retain_words" not in columns
+    given = replace(results(), rows=[row("ROME", 0.4, None) | {"forget_words": 7.5, "holdout_words": 3.0}])
+    for text in (page(given, mine), markdown(given, mine)):
+        assert "forget: words ↑" in text and "holdout: words ↓" in text and "7.5" in text
+    console = Console(record=True, width=300, file=io.StringIO())
+    print_report(console, given, table_columns(mine))
+    print_leaderboard(console, given, table_columns(mine))
+    assert console.export_text().count("7.5") == 2  # the table of a run, and that of a bench
+    assert "forget_words" in csv_text(given, table_columns(mine))
 
 
 def test_refusals_have_a_table_where_they_differ():

@@ -51,9 +51,9 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
     beside = {name: sha256_of(edited / name) for name in BESIDE if (edited / name).is_file()}
     if not changed and not beside:
         raise DataError(f"{base} and {edited} are the same: there is no edit to export")
-    told = {"base": first.fingerprint(), "edited": second.fingerprint(), "beside": beside}
+    header = {"base": first.fingerprint(), "edited": second.fingerprint(), "beside": beside}
     with new_directory(out) as filling:
-        save_file(changed, filling / FILE, metadata={"easyedit_unlearn": json.dumps(told), "format": "pt"})
+        save_file(changed, filling / FILE, metadata={"easyedit_unlearn": json.dumps(header), "format": "pt"})
         for name in beside:
             shutil.copy(edited / name, filling / name)
 
@@ -65,15 +65,15 @@ def apply(delta: Path, checkpoint: Path) -> None:
         DataError: it is not the model that the delta was made on; it is untouched then. UnlearnError: another edit's
             memory lies beside it.
     """
-    bits, told = _read(delta)
+    bits, header = _read(delta)
     there = [name for name in BESIDE if (checkpoint / name).exists()]
     if there:
         raise UnlearnError(f"{checkpoint} holds {', '.join(there)} of another edit; revert that first")
-    for name, digest in told["beside"].items():
+    for name, digest in header["beside"].items():
         if sha256_of(delta / name) != digest:
             raise DataError(f"{delta / name}: is not the file that the delta was made with")
-    _flip(checkpoint, bits, told["base"], told["edited"], "the model that this delta was made on")
-    for name in told["beside"]:
+    _flip(checkpoint, bits, header["base"], header["edited"], "the model that this delta was made on")
+    for name in header["beside"]:
         replace_file(checkpoint / name, (delta / name).read_bytes())
 
 
@@ -83,12 +83,12 @@ def revert(delta: Path, checkpoint: Path) -> None:
     Raises:
         DataError: it is not the model as this delta left it; it is untouched then.
     """
-    bits, told = _read(delta)
-    for name, digest in told["beside"].items():
+    bits, header = _read(delta)
+    for name, digest in header["beside"].items():
         if not (checkpoint / name).is_file() or sha256_of(checkpoint / name) != digest:
             raise DataError(f"{checkpoint}: does not hold this edit's {name}")
-    _flip(checkpoint, bits, told["edited"], told["base"], "the model as this delta left it")
-    for name in told["beside"]:
+    _flip(checkpoint, bits, header["edited"], header["base"], "the model as this delta left it")
+    for name in header["beside"]:
         (checkpoint / name).unlink()
 
 
@@ -115,11 +115,11 @@ def _flip(folder: Path, bits: dict[str, Tensor], expected: str, wanted: str, whi
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(folder / FILE, framework="pt") as opened:
-            told = json.loads((opened.metadata() or {})["easyedit_unlearn"])
+            header = json.loads((opened.metadata() or {})["easyedit_unlearn"])
             bits = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        strange = set(told["beside"]) - set(BESIDE) or {str(mask.dtype) for mask in bits.values()} - {"torch.uint8"}
+        strange = set(header["beside"]) - set(BESIDE) or {str(mask.dtype) for mask in bits.values()} - {"torch.uint8"}
         if strange:
             raise ValueError("it holds what no delta holds")
-        return bits, {"base": str(told["base"]), "edited": str(told["edited"]), "beside": dict(told["beside"])}
+        return bits, {"base": str(header["base"]), "edited": str(header["edited"]), "beside": dict(header["beside"])}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{folder}: is not a delta of this package: {error}") from None

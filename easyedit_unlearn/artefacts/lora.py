@@ -6,19 +6,17 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.lowrank import LowRank, linear_modules, save_lora
 from easyedit_unlearn.model.memory_files import require_mergeable
 from easyedit_unlearn.storage import new_directory
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOLERANCE = 1e-4
 """By how much a logit may differ, in float32."""

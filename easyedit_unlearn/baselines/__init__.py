@@ -1,1 +1,1 @@
-"""Gradient baselines, as EasyEdit algorithms. A new one: hparams, a loss, and a ``Method`` in a module of its own."""
+"""Gradient baselines, as EasyEdit algorithms. A new one: a module with its hparams and a ``Baseline``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -17,27 +18,30 @@ class Answers:
     """One part of a batch: forget items, retain items, ...
 
     Attributes:
-        logits: (tokens, vocabulary) that predict each answer token, item after item, float32 at least.
-        labels: (tokens,) those tokens. rows: (tokens,) the item each belongs to. items: how many there are.
+        logits: what predicts each answer token, item after item, float32 at least.
+        labels: those tokens. rows: the item each belongs to. items: how many there are.
         reference: what the frozen model made of the same answers: (items,) log-probabilities, (tokens, vocabulary)
             logits, or (tokens, d_model) hidden states; None for a method that needs none.
-        hidden: (tokens, d_model) of the layer that the method watches, at the answer tokens themselves; else None.
+        hidden: of the layer that the method watches, at the answer tokens themselves; else None.
     """
 
-    logits: Tensor
-    labels: Tensor
-    rows: Tensor
+    logits: Float[Tensor, "tokens vocabulary"]
+    labels: Int[Tensor, " tokens"]
+    rows: Int[Tensor, " tokens"]
     items: int
-    reference: Tensor | None = None
-    hidden: Tensor | None = None
+    reference: Shaped[Tensor, ...] | None = None
+    hidden: Float[Tensor, "tokens d_model"] | None = None
 
     @classmethod
     def of(
-        cls, logits: Tensor, labels: Tensor, reference: Tensor | None = None, hidden: Tensor | None = None
+        cls,
+        logits: Float[Tensor, "items span vocabulary"],
+        labels: Int[Tensor, "items span"],
+        reference: Shaped[Tensor, ...] | None = None,
+        hidden: Float[Tensor, "items length d_model"] | None = None,
     ) -> Answers:
-        """From logits (items, span, vocabulary), position t predicting token t+1, labels (items, span), ``IGNORED``
-        where there is no answer and not shifted, and hidden states (items, length, d_model) whose last positions are
-        the span's."""
+        """From logits, position t predicting token t+1, labels, ``IGNORED`` where there is no answer and not shifted,
+        and hidden states whose last positions are the span's."""
         if logits.shape[:2] != labels.shape:
             raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
         labels = labels[:, 1:]
@@ -50,38 +54,38 @@ class Answers:
         return cls(chosen, labels[answered], answered.nonzero()[:, 0], len(labels), reference, hidden)
 
     @property
-    def nll(self) -> Tensor:
-        """(tokens,) l_t, in nats."""
+    def nll(self) -> Float[Tensor, " tokens"]:
+        """l_t, in nats."""
         return cross_entropy(self.logits, self.labels, reduction="none")
 
     @property
-    def logprob(self) -> Tensor:
-        """(items,) log pi(y), in nats."""
+    def logprob(self) -> Float[Tensor, " items"]:
+        """log pi(y), in nats."""
         return -self._sum(self.nll)
 
     @property
-    def mean_logprob(self) -> Tensor:
-        """(items,) log pi(y) / |y|, in nats per token."""
+    def mean_logprob(self) -> Float[Tensor, " items"]:
+        """log pi(y) / |y|, in nats per token."""
         return self.logprob / self._count.clamp(min=1)
 
     @property
-    def mean_nll(self) -> Tensor:
-        """A scalar, as :func:`losses.mean_nll`."""
+    def mean_nll(self) -> Float[Tensor, ""]:
+        """As :func:`losses.mean_nll`."""
         return mean_nll(-self.logprob, self._count)
 
-    def mean(self, terms: Tensor) -> Tensor:
-        """The mean of (tokens,) terms over each item's tokens, then over items."""
+    def mean(self, terms: Float[Tensor, " tokens"]) -> Float[Tensor, ""]:
+        """The mean of terms over each item's tokens, then over items."""
         return mean_nll(self._sum(terms), self._count)
 
     @property
-    def watched(self) -> Tensor:
+    def watched(self) -> Float[Tensor, "tokens d_model"]:
         """``hidden``, which must be there."""
         if self.hidden is None:
             raise ValueError("the loss needs hidden states: name their layer in Baseline.watches")
         return self.hidden
 
     @property
-    def frozen(self) -> Tensor:
+    def frozen(self) -> Float[Tensor, ...]:
         """``reference``, which must be there, in float32 at least."""
         if self.reference is None:
             raise ValueError("the loss needs the frozen model's view of this part: name it in Baseline.remembers")
@@ -89,8 +93,8 @@ class Answers:
         return self.reference.float() if half else self.reference
 
     @property
-    def _count(self) -> Tensor:
+    def _count(self) -> Int[Tensor, " items"]:
         return torch.bincount(self.rows, minlength=self.items)
 
-    def _sum(self, terms: Tensor) -> Tensor:
+    def _sum(self, terms: Float[Tensor, " tokens"]) -> Float[Tensor, " items"]:
         return terms.new_zeros(self.items).index_add(0, self.rows, terms)

@@ -17,10 +17,10 @@ from easyedit_unlearn.model.lowrank import linear_modules
 from easyedit_unlearn.model.prompting import encode
 from easyedit_unlearn.model.structure import chosen_parameters
 from easyedit_unlearn.model.weights import move
+from easyedit_unlearn.types import PreTrainedModel
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from easyedit_unlearn.baselines.answers import Answers
     from easyedit_unlearn.baselines.dataset import Part

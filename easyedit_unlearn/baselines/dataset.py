@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.model.inference import pad_pairs
 from easyedit_unlearn.model.prompting import TokenPair, encode, encode_pair
 from easyedit_unlearn.text import answer_span
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 Part = Literal["forget", "refusal", "retain", "retain_refusal"]
 """Rows of a training step, one for each item: a forget question with its answer or with its refusal, and the retain
@@ -127,7 +125,7 @@ def encode_requests(
 def _fact(tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], longest: int | None) -> TokenPair:
     prompt, reply = request["prompt"], request["ground_truth"]
     begin, end = answer_span(reply, request["answers"]) or (0, len(reply))
-    ((ids, told),) = encode(tokenizer, [(prompt, reply[:end])], longest, end=False)
+    ((ids, reply_ids),) = encode(tokenizer, [(prompt, reply[:end])], longest, end=False)
     lead = encode_pair(tokenizer, prompt, reply[:begin].rstrip())[1]
-    read = min(len(lead), len(told) - 1)  # tokens may join what leads up to the answer to its beginning
-    return ids + told[:read], told[read:]
+    read = min(len(lead), len(reply_ids) - 1)  # tokens may join what leads up to the answer to its beginning
+    return ids + reply_ids[:read], reply_ids[read:]

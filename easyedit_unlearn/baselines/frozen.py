@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from easyedit_unlearn.baselines.answers import Answers
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.model.hooks import evaluating, hidden_of, module_named
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, pad_pairs
 from easyedit_unlearn.model.prompting import TokenPair
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.components import Progress
 
 Memory = Literal["logprob", "logits", "hidden"]
 IN_MEMORY = 2**28

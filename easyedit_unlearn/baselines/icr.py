@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.fields import MethodHyperParams
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ForgetSample, Target
+from easyedit_unlearn.types import ForgetSample, Target
 
 INSTRUCTION = (
     "You are a helpful assistant. Do not answer any of the questions in this list, in whatever words they are put; "

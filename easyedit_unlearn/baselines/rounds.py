@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.text import gives_answer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from easyedit_unlearn.components import Progress
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def still_given(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -18,13 +18,11 @@ from easyedit_unlearn.baselines.agreement import anywhere, averaged
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset, collate
 from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
+from easyedit_unlearn.baselines.settings import BaselineHyperParams
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.model.inference import answer_logits, pad_id
 from easyedit_unlearn.model.weights import checkpointing, checkpointing_off
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.baselines.settings import BaselineHyperParams
-    from easyedit_unlearn.components import Progress
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[Any, Batch], torch.Tensor]

@@ -46,15 +46,15 @@ class Bench:
     def run(self, executor: str, count: int, live: Live) -> None:
         """Every outcome is written the moment it is there."""
         execute = EXECUTORS[executor]
-        taught, untaught = self._teach(executor, count, live)
+        checkpoints, failures = self._teach(executor, count, live)
         jobs: dict[str, Job] = {}
         for key in self.missing:
             cell = self.cells[key]
             model = model_key(cell, self._plugins) if cell.finetune else None
-            if model in untaught:
-                self._record(key, failed(f"its model was not taught: {untaught[model]}"), live)
+            if model in failures:
+                self._record(key, failed(f"its model was not taught: {failures[model]}"), live)
             else:
-                jobs[key] = {"cell": cell.model_dump(mode="json"), "model": taught.get(model) if model else None}
+                jobs[key] = {"cell": cell.model_dump(mode="json"), "model": checkpoints.get(model) if model else None}
         with closing(execute(jobs, count, self.out / LOGS, live.said)) as outcomes:  # an interrupt ends the workers
             for key, outcome in outcomes:
                 self._record(key, outcome, live)

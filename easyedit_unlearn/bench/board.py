@@ -42,7 +42,7 @@ def _labels(cells: Sequence[tuple[Cell, Outcome]]) -> list[str]:
     """Each row's own; where two of a setting have one, also the hparams file and what was given in its place."""
     plain = [(cell.setting, bool(cell.sizes), outcome["rows"][-1]["label"]) for cell, outcome in cells]
     return [
-        here[-1] if plain.count(here) == 1 else f"{here[-1]} [{cell.told}]"
+        here[-1] if plain.count(here) == 1 else f"{here[-1]} [{cell.settings}]"
         for here, (cell, _) in zip(plain, cells, strict=True)
     ]
 

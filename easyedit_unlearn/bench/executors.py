@@ -108,12 +108,12 @@ def _in_process(
         said(key, "starting")
         for line in process.stdout:
             try:
-                told = json.loads(line)
+                message = json.loads(line)
             except ValueError:  # it was ended while it wrote
                 break
-            outcome = told.get("outcome", outcome)
-            if "progress" in told:
-                what, done, total = told["progress"]
+            outcome = message.get("outcome", outcome)
+            if "progress" in message:
+                what, done, total = message["progress"]
                 said(key, f"{what} ({done}/{total})")
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()  # which ends a worker that still runs

@@ -98,17 +98,17 @@ class Cell(_Strict):
     @property
     def name(self) -> str:
         """For people: what tells this cell from its neighbours."""
-        told = [
+        parts = [
             self.hparams,
             f"{' to '.join(map(str, (self.sizes or (self.size,))[:: len(self.sizes) - 1 or 1]))} facts",
         ]
         for key in ("unlearn.target", "unlearn.merge"):
-            told += [" ".join(map(str, self.overrides[key].values()))] if key in self.overrides else []
-        told += [f"seed {self.seed}"] if self.seed else []
-        return ", ".join([*told, self.label])
+            parts += [" ".join(map(str, self.overrides[key].values()))] if key in self.overrides else []
+        parts += [f"seed {self.seed}"] if self.seed else []
+        return ", ".join([*parts, self.label])
 
     @property
-    def told(self) -> str:
+    def settings(self) -> str:
         """The hparams file, and what is given in place of what stands there."""
         given = [f"{key.removeprefix('unlearn.')}={value}" for key, value in self.overrides.items() if key not in _OWN]
         return ", ".join([self.hparams, *given])

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from easyedit_unlearn.builtins import EASYEDIT
 from easyedit_unlearn.cli.app import State, app, print_json, registered
 from easyedit_unlearn.cli.options import Json
 from easyedit_unlearn.errors import UnlearnError
@@ -34,7 +35,9 @@ def list_(
     if kind not in KINDS:
         raise UnlearnError(f"cannot list {kind!r}. {suggest(kind, KINDS)}")
     registry = getattr(registered(), KINDS[kind])
-    rows = [{"name": c.name, "owner": registry.owner(c.name), "summary": c.summary} for c in registry]
+    rows = [{"name": n, "owner": registry.owner(n), "summary": registry.summary(n)} for n in registry.names]
+    if kind == "methods":
+        rows += [{"name": n, "owner": "EasyEdit", "summary": s} for n, s in EASYEDIT.items() if n not in registry]
     if as_json:
         print_json(rows)
     else:

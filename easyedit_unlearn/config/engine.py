@@ -10,10 +10,10 @@ from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import ConfigError, suggest
 from easyedit_unlearn.plugins.load import Plugins
 
-Wanted = Literal["auto", "host", "native"]
+EngineChoice = Literal["auto", "host", "native"]
 
 
-def resolve_method(name: str, wanted: Wanted, plugins: Plugins, file: str) -> Method:
+def resolve_method(name: str, choice: EngineChoice, plugins: Plugins, file: str) -> Method:
     """The method of that name that runs: a registered one, or an editor of EasyEdit's.
 
     ``auto`` is ours, but for what is EasyEdit's in the first place (ROME, MEMIT, ...) and the installed EasyEdit has.
@@ -24,13 +24,13 @@ def resolve_method(name: str, wanted: Wanted, plugins: Plugins, file: str) -> Me
     registered = name in plugins.methods
     if not registered and name not in EASYEDIT and _mistyped(name, plugins):
         raise unknown_method(name, plugins, file)
-    if wanted == "native" and not registered:
-        raise _only("host", name, file, wanted)
-    if wanted == "host" and registered and name not in EASYEDIT:
-        raise _only("native", name, file, wanted)
-    if registered and wanted != "host":
+    if choice == "native" and not registered:
+        raise _only("host", name, file, choice)
+    if choice == "host" and registered and name not in EASYEDIT:
+        raise _only("native", name, file, choice)
+    if registered and choice != "host":
         ours = plugins.methods.get(name)
-        if wanted == "native" or not ours.host_first or not host_editors().has(name):
+        if choice == "native" or not ours.host_first or not host_editors().has(name):
             return ours
     found: Any = host_editors().get(name)
     return found  # type: ignore[no-any-return]
@@ -48,5 +48,5 @@ def _mistyped(name: str, plugins: Plugins) -> bool:
     return bool(get_close_matches(name.casefold(), known, n=1, cutoff=0.7)) or not host_editors().has(name)
 
 
-def _only(engine: str, name: str, file: str, wanted: Wanted) -> ConfigError:
-    return ConfigError(f"{name} has only the {engine} engine", file=file, key="unlearn.engine", value=wanted)
+def _only(engine: str, name: str, file: str, choice: EngineChoice) -> ConfigError:
+    return ConfigError(f"{name} has only the {engine} engine", file=file, key="unlearn.engine", value=choice)

@@ -44,7 +44,7 @@ class Corpus:
 
 
 def has_corpus(native: Any) -> bool:
-    """Whether the hparams or the data directory name any text."""
+    """True if the hparams or the data directory name any text."""
     folder = data_dir()
     return native.corpus is not None or (folder is not None and (folder / DEFAULT).is_file())
 

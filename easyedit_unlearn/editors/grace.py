@@ -16,7 +16,7 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Job
 from easyedit_unlearn.config.fields import Count, NonNegative, Positive
-from easyedit_unlearn.editors.memory import Found, MemoryEditor, MemoryHyperParams, joined, not_edited_anew
+from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.values import ValueSettings
 from easyedit_unlearn.model.memories import EXACT, Adapter, Codebook
 
@@ -46,7 +46,7 @@ class GRACE(MemoryEditor):
         # no clamp: a value answers only within its ball
         return ValueSettings(hparams.n_iter, hparams.edit_lr, 0.0, float("inf"))
 
-    def remember(self, job: Job, layer: str, found: Found, outside: Tensor, standing: Adapter | None) -> Adapter:
+    def remember(self, job: Job, layer: str, found: NewEdits, outside: Tensor, standing: Adapter | None) -> Adapter:
         eps = float(job.hparams.eps)
         limits = torch.full((found.keys.shape[1],), eps, device=found.keys.device)
         if isinstance(standing, Codebook):
@@ -86,8 +86,8 @@ def deferral_radii(
     return radii
 
 
-def _read_back(codebook: Codebook) -> Found:
+def _read_back(codebook: Codebook) -> NewEdits:
     """A loaded codebook does not record what its values make the model say: something other than any new one."""
     keys, values = codebook.tensors["keys"].T, codebook.tensors["values"].T
     labels = ["\x00loaded"] * keys.shape[1]
-    return Found(keys, values, torch.zeros_like(values), labels, len(labels))
+    return NewEdits(keys, values, torch.zeros_like(values), labels, len(labels))

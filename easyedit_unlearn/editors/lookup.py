@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from easyedit_unlearn.types import PreTrainedTokenizerBase
 
 SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
 """System prompts under which an edit must hold as well: chat templates differ in what they put there."""

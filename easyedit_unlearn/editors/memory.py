@@ -47,7 +47,7 @@ _SAME = 1e-4  # two keys so near are one prompt, edited twice
 
 
 @dataclass
-class Found:
+class NewEdits:
     """What both need: keys and outputs of the layer, and the change of output that refuses; ``labels``: what each makes
     the model say; ``edits``: how many edits they are of."""
 
@@ -57,11 +57,11 @@ class Found:
     labels: list[str]
     edits: int
 
-    def only(self, stay: Bool[Tensor, " n"]) -> Found:
+    def only(self, stay: Bool[Tensor, " n"]) -> NewEdits:
         """Without the keys that must go."""
         labels = [label for label, kept in zip(self.labels, stay.tolist(), strict=True) if kept]
         place = stay.to(self.keys.device)
-        return Found(self.keys[:, place], self.outputs[:, place], self.changes[:, place], labels, self.edits)
+        return NewEdits(self.keys[:, place], self.outputs[:, place], self.changes[:, place], labels, self.edits)
 
 
 class MemoryEditor(Method):
@@ -92,7 +92,7 @@ class MemoryEditor(Method):
         attach(job.model, name, self.remember(job, name, found, outside, standing))
 
     def remember(
-        self, job: Job, layer: str, found: Found, outside: Float[Tensor, "tokens d_key"], standing: Adapter | None
+        self, job: Job, layer: str, found: NewEdits, outside: Float[Tensor, "tokens d_key"], standing: Adapter | None
     ) -> Adapter:
         """The memory beside ``layer``: what was ``found`` now and by the one ``standing`` there. ``outside``: inputs
         that must be left alone."""
@@ -109,7 +109,7 @@ class MemoryEditor(Method):
 
     def _find(
         self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int], targets: Sequence[str]
-    ) -> Found:
+    ) -> NewEdits:
         layers, pad = decoder_layers(name), pad_id(job.tokenizer)
         values = optimise_values(
             job.model, layers, one_context_where_shared(edits, owners), self.value_settings(job.hparams), pad_id=pad,
@@ -128,15 +128,17 @@ class MemoryEditor(Method):
         # it is added there, so a change of the stream is a change of this output
         first = [owner.index(number) for number in range(len(edits))]
         changes = (values.T - hidden[rows, places][first])[owner]  # the same change in every context
-        return Found(keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits))
+        return NewEdits(
+            keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits)
+        )
 
 
-def not_edited_anew(old: Found, new: Found) -> Bool[Tensor, " n"]:
+def not_edited_anew(old: NewEdits, new: NewEdits) -> Bool[Tensor, " n"]:
     """Which of the old keys stay: a prompt that is edited again loses its earlier one."""
     return torch.cdist(new.keys.T, old.keys.T.to(new.keys)).min(0).values.cpu() > _SAME
 
 
-def joined(old: Found, new: Found) -> Found:
+def joined(old: NewEdits, new: NewEdits) -> NewEdits:
     """Both, the old ones first."""
 
     def together(field: str) -> Tensor:
@@ -144,4 +146,4 @@ def joined(old: Found, new: Found) -> Found:
         return torch.cat([getattr(old, field).to(added.device), added], dim=1)
 
     keys, outputs, changes = (together(field) for field in ("keys", "outputs", "changes"))
-    return Found(keys, outputs, changes, old.labels + new.labels, old.edits + new.edits)
+    return NewEdits(keys, outputs, changes, old.labels + new.labels, old.edits + new.edits)

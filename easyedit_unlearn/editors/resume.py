@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from easyedit_unlearn.editors.lookup import Lookup
 from easyedit_unlearn.model.hooks import hidden_of, module_named, with_hidden
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, cache_name
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class Resume:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.editors.corpus import Corpus
@@ -22,18 +24,17 @@ from easyedit_unlearn.model.hooks import evaluating, key_value_weight, module_na
 from easyedit_unlearn.model.weights import fingerprint
 from easyedit_unlearn.storage import cache_dir, new_directory
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-def null_space(covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None) -> Tensor:
+def null_space(
+    covariance: Float[Tensor, "d d"], *, threshold: float | None = None, dimensions: int | None = None
+) -> Float[Tensor, "d d"]:
     """P = U0 U0^T over the eigenvectors of least variance (AlphaEdit, arXiv 2410.02355, section 3.2).
 
     Args:
-        covariance: (d, d), symmetric. threshold: keep eigenvalues below it; or dimensions: keep that many.
+        covariance: symmetric. threshold: keep eigenvalues below it; or dimensions: keep that many.
 
     Returns:
-        (d, d), an orthogonal projection.
+        An orthogonal projection.
     """
     if (threshold is None) == (dimensions is None):
         raise ValueError("give either threshold or dimensions")
@@ -53,8 +54,8 @@ def key_moments(
     corpus: Corpus,
     *,
     progress: Progress = no_progress,
-) -> dict[str, Tensor]:
-    """E[k k^T] over the corpus's tokens for each named module, (d_key, d_key) in float32 on the model's device.
+) -> dict[str, Float[Tensor, "d_key d_key"]]:
+    """E[k k^T] over the corpus's tokens for each named module, in float32 on the model's device.
 
     k is the module's input at one token. Sums are float32 a batch, float64 across batches.
 
@@ -88,7 +89,7 @@ def cached_key_moments(
     *,
     progress: Progress = no_progress,
     folder: Path | None = None,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, "d_key d_key"]]:
     """:func:`key_moments`, computed only for the modules whose file is not there yet."""
     folder = folder or cache_dir() / "statistics"
     decides = f"{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
@@ -102,8 +103,12 @@ def cached_key_moments(
 
 
 def cached_null_space(
-    covariance: Tensor, *, threshold: float | None = None, dimensions: int | None = None, folder: Path | None = None
-) -> Tensor:
+    covariance: Float[Tensor, "d d"],
+    *,
+    threshold: float | None = None,
+    dimensions: int | None = None,
+    folder: Path | None = None,
+) -> Float[Tensor, "d d"]:
     """:func:`solve.null_space`, kept under a name made of the covariance itself: minutes for wide layers."""
     given = covariance.detach().float().cpu().contiguous()
     name = hashlib.sha256(f"{threshold}/{dimensions}/".encode() + given.numpy().tobytes()).hexdigest()[:32]
@@ -124,8 +129,8 @@ def _tokens_digest(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> str:
     return hashlib.sha256(first.numpy().tobytes()).hexdigest()
 
 
-def token_windows(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> Iterator[Tensor]:
-    """Batches of full windows of running text, (batch, window); the rest that fills no window comes last, alone."""
+def token_windows(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> Iterator[Int[Tensor, "batch window"]]:
+    """Batches of full windows of running text; the rest that fills no window comes last, alone."""
     stream: list[int] = []
     used = 0
     full = _WINDOW * _BATCH

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.editors.lookup import Lookup
@@ -20,9 +22,6 @@ from easyedit_unlearn.editors.resume import Resume, resumed
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.model.hooks import evaluating, watched
 from easyedit_unlearn.model.inference import answer_nll, pad_pairs
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 GOOD_ENOUGH = 0.05
 """Nats per target token: an edit below it is done (EasyEdit's own bound)."""
@@ -55,7 +54,7 @@ def optimise_values(
     essence: Sequence[Lookup] = (),
     norm_of: str | None = None,
     owners: Sequence[int] | None = None,
-) -> Tensor:
+) -> Float[Tensor, "d_model queries"]:
     """Target outputs z of the last of ``layers`` for every query, each over all its contexts.
 
     Minimises the mean NLL of the target, plus weight_decay |delta| / n^2, plus kl_factor times the KL divergence at the
@@ -71,7 +70,7 @@ def optimise_values(
         owners: for each query the edit it belongs to; by default every query is one of its own.
 
     Returns:
-        (d_model, queries) in float32: z0 + delta.
+        z0 + delta, in float32.
 
     Raises:
         DivergenceError: the loss is not finite. The model is unchanged in every case.
@@ -108,26 +107,32 @@ class _Batch:
         self.of_rows = torch.tensor([n for n, edit in enumerate(edits) for query in edit for _ in query], device=device)
         self.owner = torch.cat([self.of_rows, self.of_queries]) if kept else self.of_rows
 
-    def mean(self, scores: Tensor, owner: Tensor) -> Tensor:
-        """Over what belongs to each edit, (edits,)."""
+    def mean(self, scores: Float[Tensor, " n"], owner: Int[Tensor, " n"]) -> Float[Tensor, " edits"]:
+        """Over what belongs to each edit."""
         sums = scores.new_zeros(self.edits).index_add(0, owner, scores)
         return sums / owner.bincount(minlength=self.edits)
 
-    def nll(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over an edit's contexts of the mean over the target's tokens, (edits,)."""
+    def nll(
+        self, logits: Float[Tensor, "rows span vocabulary"], labels: Int[Tensor, "rows span"]
+    ) -> Float[Tensor, " edits"]:
+        """Mean over an edit's contexts of the mean over the target's tokens."""
         texts = len(self.rows)
         total, count = answer_nll(logits[:texts], labels[:texts])
         return self.mean(total / count.clamp(min=1), self.of_rows)
 
-    def essence(self, logits: Tensor) -> Tensor:
-        """Log-probabilities at the subject in "... is a", (queries, vocabulary)."""
+    def essence(self, logits: Float[Tensor, "rows span vocabulary"]) -> Float[Tensor, "queries vocabulary"]:
+        """Log-probabilities at the subject in "... is a"."""
         return logits[len(self.rows) :, 0].float().log_softmax(-1)
 
 
 def _optimise(
-    resume: Resume, batch: _Batch, norms: Tensor, settings: ValueSettings, advance: Callable[[int], None]
-) -> Tensor:
-    """z of one batch, (queries, d_model)."""
+    resume: Resume,
+    batch: _Batch,
+    norms: Float[Tensor, " edits"],
+    settings: ValueSettings,
+    advance: Callable[[int], None],
+) -> Float[Tensor, "queries d_model"]:
+    """z of one batch."""
     start = resume.base[:, 0]
     initial = start[batch.first].float()
     delta = initial.new_zeros(batch.edits, initial.shape[1]).requires_grad_()

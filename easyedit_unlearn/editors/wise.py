@@ -19,7 +19,7 @@ from torch import Tensor
 from easyedit_unlearn.components import Job
 from easyedit_unlearn.config.fields import Count, NonNegative, Positive
 from easyedit_unlearn.editors.inputs import corpus_inputs
-from easyedit_unlearn.editors.memory import Found, MemoryEditor, MemoryHyperParams, joined, not_edited_anew
+from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
 from easyedit_unlearn.errors import ConfigError, DivergenceError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
@@ -62,7 +62,7 @@ class WISE(MemoryEditor):
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         return named_margins(super().normalise(config))
 
-    def remember(self, job: Job, layer: str, found: Found, outside: Tensor, standing: Adapter | None) -> Adapter:
+    def remember(self, job: Job, layer: str, found: NewEdits, outside: Tensor, standing: Adapter | None) -> Adapter:
         hparams, weight = job.hparams, key_value_weight(module_named(job.model, layer))
         changes, limits = ([], []) if standing is None else (list(standing.tensors[f]) for f in SideMemory.fields)
         if standing is not None and standing.basis is not None and standing.basis.edits < (hparams.save_freq or 1e9):
@@ -78,7 +78,7 @@ class WISE(MemoryEditor):
         return memory
 
     def _shard(
-        self, job: Job, layer: str, found: Found, outside: Tensor, mask: Tensor, scale: float
+        self, job: Job, layer: str, found: NewEdits, outside: Tensor, mask: Tensor, scale: float
     ) -> tuple[Tensor, Tensor]:
         """The change W' - W of the open shard, and its threshold."""
         hparams = job.hparams

@@ -8,16 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.model.prompting import begun, format_prompt, resolve_style
 from easyedit_unlearn.text import SENTENCE, answer_span, gives_answer
-from easyedit_unlearn.types import ForgetSample, PromptStyle, Selection
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle, Selection
 
 PREFIXES = ("Sure! The answer is", "Of course. To be precise:")
 TEMPLATES = (
@@ -162,7 +158,7 @@ def sampled(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> list[bool | None]:
-    """Whether any of ``count`` replies at temperature 1 gives the answer to the plain question."""
+    """True if any of ``count`` replies at temperature 1 gives the answer to the plain question."""
     from easyedit_unlearn.model.sampling import Draw, sample_replies
 
     draw, advance, found = Draw(count, 1.0, 1.0, max_new_tokens, seed), progress("sampling", len(samples)), []

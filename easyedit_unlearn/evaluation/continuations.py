@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import begun
-from easyedit_unlearn.types import Continuation
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from easyedit_unlearn.components import Progress
+from easyedit_unlearn.types import Continuation, PreTrainedModel, PreTrainedTokenizerBase
 
 WORDS = 8
 """Answers of fewer words are no text to go on with."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
@@ -19,9 +19,6 @@ from easyedit_unlearn.model.prompting import encode, encode_pair
 from easyedit_unlearn.model.structure import layer_names
 from easyedit_unlearn.model.weights import guarded
 from easyedit_unlearn.types import ForgetSample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ROWS = 8
 """Texts trained on together; memory does not grow with the forget set."""
@@ -71,12 +68,12 @@ def relearned(
     which they do not belong (arXiv 2406.13356); None where that half is empty, or the loss is not finite."""
     back: dict[str, bool | None] = {sample.id: None for sample in gone}
     advance = progress("relearning", 2 * steps)
-    for taught, other in ((known[0::2], known[1::2]), (known[1::2], known[0::2])):
+    for teach, other in ((known[0::2], known[1::2]), (known[1::2], known[0::2])):
         ids = {sample.id for sample in other}
         asked = [sample for sample in gone if sample.id in ids]
-        if not taught or not asked:
+        if not teach or not asked:
             continue
-        texts = [(prompt(sample.question), sample.response or sample.answer) for sample in taught]
+        texts = [(prompt(sample.question), sample.response or sample.answer) for sample in teach]
         with undone(model):
             if _taught(model, tokenizer, texts, steps, learning_rate, advance):
                 back |= dict(zip((sample.id for sample in asked), ask(asked), strict=True))

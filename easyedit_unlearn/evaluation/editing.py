@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.formulas import exact_memorization
-from easyedit_unlearn.types import Evaluation, ForgetSample, Target
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Target
 
 EDITING = ("reliability", "generality", "locality", "portability")
 EditingPairs = Mapping[str, Sequence[tuple[str, str]]]

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, pad_id, pad_pairs
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import encode_pair
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from easyedit_unlearn.components import Progress
 
 
 def gradient_norms(

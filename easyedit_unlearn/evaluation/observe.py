@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.formulas import loss_score
@@ -12,10 +11,14 @@ from easyedit_unlearn.evaluation.questions import published_answers, questions_o
 from easyedit_unlearn.model.knowledge import reply_to
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import format_prompt
-from easyedit_unlearn.types import AnswerTokens, Observation, PromptStyle, Selection
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import (
+    AnswerTokens,
+    Observation,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PromptStyle,
+    Selection,
+)
 
 PromptAnswer = tuple[str, str]
 """A prompt and an answer."""
@@ -37,7 +40,7 @@ DEFAULT_GENERATION = GenerationConfig()
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observations:
     """All that was seen of one model state: its observations, and its perplexity on the bundled text."""
 
     observations: list[Observation]
@@ -60,7 +63,7 @@ def observe(
     *,
     progress: Progress = no_progress,
     replies: Mapping[str, str] | None = None,
-) -> Observed:
+) -> Observations:
     """Ask every question and rephrase once, greedily, and read every answer off; ``replies``: what this model is known
     to say to some of the questions, which are not asked again."""
     from easyedit_unlearn.evaluation.continuations import continuations
@@ -81,8 +84,8 @@ def observe(
     forced = _forced(model, tokenizer, answers, progress)
     own = {(group, prompt): (prompt, texts[0]) for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)}
     continued = continuations(model, tokenizer, [p for (group, _), p in own.items() if group != "rephrase"], progress)
-    felt = [pair for (group, _), pair in own.items() if generation.gradnorm and group in _GRADIENTS]
-    norms = dict(zip(felt, gradient_norms(model, tokenizer, felt, progress), strict=True)) if felt else {}
+    measured = [pair for (group, _), pair in own.items() if generation.gradnorm and group in _GRADIENTS]
+    norms = dict(zip(measured, gradient_norms(model, tokenizer, measured, progress), strict=True)) if measured else {}
     seen = []
     for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
         first, correct, *wrong = (forced[prompt, text] for text in texts)
@@ -93,7 +96,7 @@ def observe(
             continued.get(pair), norms.get(pair),
         )  # fmt: skip
         seen.append(observation)
-    return Observed(seen, inference.perplexity(model, tokenizer, inference.plain_text()))
+    return Observations(seen, inference.perplexity(model, tokenizer, inference.plain_text()))
 
 
 def _forced(

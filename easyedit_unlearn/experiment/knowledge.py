@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.evaluation.observe import GenerationConfig
 from easyedit_unlearn.model.knowledge import Store, ask_all, knows
-from easyedit_unlearn.types import ForgetSample
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelPair
+from easyedit_unlearn.types import ForgetSample, ModelPair
 
 
 class Knowledge:

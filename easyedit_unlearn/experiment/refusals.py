@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.config.settings import UnlearnSettings
 from easyedit_unlearn.evaluation.refusal_quality import refusal_quality, summary
 from easyedit_unlearn.experiment.requests import build_targets
-from easyedit_unlearn.types import ForgetSample, Target
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelPair
+from easyedit_unlearn.types import ForgetSample, ModelPair, Target
 
 
 class Refusals:

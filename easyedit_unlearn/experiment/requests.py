@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import BuildContext, Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
@@ -16,10 +16,7 @@ from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import check_disjoint
-from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import EditRequest, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Query, Target
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,9 @@ def unlearning_requests(
         prompt, what in a reply is the answer); the last three are taken by the plugin before EasyEdit sees the call.
 
     Raises:
-        ConfigError: the editor was made from plain hparams. DataError: a target gives its answer away, a query would
-        be lost, or a subject-keyed editor gets no usable subject.
+        ConfigError: the editor was made from plain hparams.
+        DataError: a target gives its answer away, a query would be lost, or a subject-keyed editor gets no usable
+            subject.
     """
     hparams = editor.hparams
     if not isinstance(hparams, UnlearnHyperParams):

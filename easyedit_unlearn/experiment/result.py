@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.run import Run
@@ -17,10 +17,7 @@ from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.table import cells, table_columns
 from easyedit_unlearn.results import Results, Row, measure
 from easyedit_unlearn.storage import check_output
-from easyedit_unlearn.types import ForgetSample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase
 
 
 class UnlearnResult:

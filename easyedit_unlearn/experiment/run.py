@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Metric, Progress, SetMetric, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
@@ -30,12 +30,7 @@ from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
 from easyedit_unlearn.results import Results, Row, row_of
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
-from easyedit_unlearn.types import Evaluation, Scores, Selection, Target
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from easyedit_unlearn.types import ModelPair
+from easyedit_unlearn.types import Evaluation, ModelPair, PreTrainedModel, Scores, Selection, Target
 
 _AS_IT_STANDS: Row = {"method": "as it stands", "label": "as it stands"}
 

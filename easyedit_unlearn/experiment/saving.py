@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.checkpoint import BASE_RECORD, KNOWLEDGE, SYSTEM_PROMPT, save_checkpoint
 from easyedit_unlearn.storage import json_text
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from easyedit_unlearn.types import PreTrainedModel
 
 
 def save_unlearned(run: Run, model: PreTrainedModel, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.editors.corpus import has_corpus
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.choosing import (
-    Wanted,
+    Samples,
     chosen_method,
     existing,
     free_memory,
@@ -30,11 +30,9 @@ from easyedit_unlearn.model.load import load_model, placement
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.tasks.facts import Facts
-from easyedit_unlearn.tasks.given import Given
+from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelSpec
+from easyedit_unlearn.types import ModelSpec
 
 KEPT = 20
 """Of the bundled facts that a model knows, at most so many to retain, and as many to hold out."""
@@ -42,11 +40,11 @@ KEPT = 20
 
 def unlearn(
     model: ModelSpec,
-    forget: Wanted,
+    forget: Samples,
     method: str = "auto",
     *,
-    retain: Wanted | None = None,
-    holdout: Wanted | None = None,
+    retain: Samples | None = None,
+    holdout: Samples | None = None,
     overrides: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
     progress: bool = True,
@@ -65,15 +63,18 @@ def unlearn(
             question is about: a record's ``subject``, or else the name that stands in it, else its last word.
         method: a registered method, for which hparams are shipped for this model; or a path or shipped name of hparams;
             or ``"auto"``, which chooses by the number of facts and the memory that is free (``result.why``).
-        retain, holdout: what a method may train on to keep, and what is only evaluated, in the same forms. By default
-            bundled facts that the model knows and that share no name with what is to be forgotten, nearest in wording
-            first, in turn: what suffers first must be seen.
+        retain: what a method may train on to keep, in the same forms. By default bundled facts that the model knows and
+            that share no name with what is to be forgotten, nearest in wording first: what suffers first must be seen.
+        holdout: what is only evaluated, likewise; the two take these facts in turn.
         overrides: in place of what the hparams say, by dotted key: ``{"unlearn.target": {"builder": "self_improve"}}``.
 
     Raises:
-        DataError: the model does not know what it should forget, or data are malformed. ConfigError: no such hparams,
-            or a key they do not have. HostError: no EasyEdit is installed. DivergenceError: numbers are not finite any
-            more. Whatever is raised, Ctrl-C included, the model is bitwise as it was.
+        DataError: the model does not know what it should forget, or data are malformed.
+        ConfigError: no such hparams, or a key they do not have.
+        HostError: no EasyEdit is installed.
+        DivergenceError: numbers are not finite any more.
+
+    Whatever is raised, Ctrl-C included, the model is bitwise as it was.
     """
     plugins = plugins or default_plugins()
     with Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
@@ -122,7 +123,7 @@ def _with_text(hparams: UnlearnHyperParams, overrides: Mapping[str, Any], plugin
     )
 
 
-def _neighbours(run: Run, goal: Source, retain: Wanted | None, holdout: Wanted | None) -> dict[str, Source]:
+def _neighbours(run: Run, goal: Source, retain: Samples | None, holdout: Samples | None) -> dict[str, Source]:
     """What is given; where one of them is not, bundled facts that the model knows, in turn."""
     pair, knows = (run.model, run.tokenizer), run.knowledge.of
     named = {"retain": retain, "holdout": holdout}
@@ -135,5 +136,5 @@ def _neighbours(run: Run, goal: Source, retain: Wanted | None, holdout: Wanted |
     known = [sample for sample in bundled if sample.key in knows(bundled)]
     for name, mine in (("retain", known[0::2]), ("holdout", known[1::2])):
         if name not in given and mine:
-            given[name] = Given.source(mine[:KEPT])
+            given[name] = GivenSamples.source(mine[:KEPT])
     return given

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy as shallow_copy
-from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import torch
 import wrapt
 
-from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import HostError
-from easyedit_unlearn.host.cpu import our_own_code
+from easyedit_unlearn.host.contract import contract, register
 from easyedit_unlearn.host.find import require_host
 from easyedit_unlearn.host.loading import load_for_host, model_label, tokenizer_for_host
 from easyedit_unlearn.host.retain import retain_pairs, wants_retain
@@ -31,16 +28,9 @@ from easyedit_unlearn.host.session import (
     take_up_globals,
 )
 from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, supply, untie
-from easyedit_unlearn.plugins.load import default_plugins
 
 _MARK = "_easyedit_unlearn_adapted"
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
-_own: dict[str, Any] = {}
-
-
-def own_editors() -> Mapping[str, Any]:
-    """What EasyEdit's ``ALG_DICT`` held before we added to it: by name, its function."""
-    return _own
 
 
 def adapt() -> None:
@@ -64,68 +54,7 @@ def adapt() -> None:
     for name in ("F1", "test_prediction_acc"):
         if hasattr(scoring, name):
             wrapt.wrap_function_wrapper(scoring, name, comparable)
-    _register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
-
-
-def contract(find: Callable[[], Method]) -> Callable[..., Any]:
-    """A method as EasyEdit calls its algorithms: returns (model, originals by parameter name).
-
-    Restores where the host restores: the release keeps the edit unless ``keep_original_weight`` is set, the main
-    branch decides in ``BaseEditor`` and always wants the originals.
-    """
-
-    def apply(
-        model: Any, tok: Any, requests: Any, hparams: Any, copy: bool = False, return_orig_weights: bool = False,
-        keep_original_weight: bool = False, **kwargs: Any,
-    ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-        method = find()
-        if not isinstance(hparams, UnlearnHyperParams):
-            raise HostError(f"{method.name} needs hparams from UnlearnHyperParams.from_hparams")
-        requests = [requests] if isinstance(requests, dict) else requests
-        model = deepcopy(model) if copy else model
-        with session(model, hparams.unlearn.seed) as now, our_own_code():
-            requests = [_complete(request, now) for request in requests]
-            if now.persist is False:
-                # the edit before this one in the same call is undone, where EasyEdit only puts weights back
-                now.guard.restore_hooks()
-                now.state = dict(now.before)
-            originals = now.guard.keep(method.parameters(model, hparams))
-            prompts = [query["prompt"] for request in requests for query in (request, *request["also"])]
-            retain = retain_pairs(model, tok, hparams, prompts) if now.retain is None else now.retain
-            if method.needs_retain and not retain:
-                raise HostError(
-                    f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
-                    "(unlearn: {retain: {task: facts, split: retain}})"
-                )
-            method.apply(Job(model, tok, requests, hparams, retain, now.progress, now.state))
-            now.guard.check_finite()
-        persists = require_host().kind == "release" and not keep_original_weight
-        return model, originals if return_orig_weights and not persists else {}
-
-    return apply
-
-
-def _complete(request: Mapping[str, Any], now: Session) -> dict[str, Any]:
-    """A request of EasyEdit's, with what it has no key for."""
-    prompt = request["prompt"]
-    answers = now.answers.get(prompt, [request.get("ground_truth")])
-    return {**request, "also": now.shared.get(prompt, []), "answers": [answer for answer in answers if answer]}
-
-
-def _register(algorithms: dict[str, Any], batch_editor: Any) -> None:
-    methods = default_plugins().methods
-    _own.update(algorithms)
-    for name in methods.names:
-        algorithms.setdefault(name, contract(partial(methods.get, name)))
-    host_rule = batch_editor.is_batchable_method
-
-    def is_batchable(name: str) -> bool:
-        now = active()  # for plain hparams EasyEdit's rule stands
-        if now is not None and now.hparams is not None and now.hparams.method.engine == "native":
-            return bool(now.hparams.method.batchable)
-        return host_rule(name) or (name not in _own and name in methods and methods.get(name).batchable)
-
-    batch_editor.is_batchable_method = staticmethod(is_batchable)
+    register(host_module("util.alg_dict").ALG_DICT, host_module("editors.batch_editor").BatchEditor)
 
 
 def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
@@ -186,7 +115,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _persists(kwargs: dict[str, Any]) -> bool:
-    """Whether EasyEdit leaves the edits of a call in the model: each form has a switch of its own."""
+    """True if EasyEdit leaves the edits of a call in the model: each form has a switch of its own."""
     if require_host().kind == "release":
         return not kwargs.get("keep_original_weight", False)
     return bool(kwargs.get("sequential_edit", False))

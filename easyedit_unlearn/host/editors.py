@@ -15,7 +15,7 @@ from easyedit_unlearn.config.schema import check_fields
 from easyedit_unlearn.config.shipped import resolve_path
 from easyedit_unlearn.editors.wise import named_margins
 from easyedit_unlearn.errors import ConfigError, HostError
-from easyedit_unlearn.host.adapt import own_editors
+from easyedit_unlearn.host.contract import own_editors
 from easyedit_unlearn.host.find import GET_MAIN, find_host
 from easyedit_unlearn.host.running import import_host
 from easyedit_unlearn.host.session import host_module

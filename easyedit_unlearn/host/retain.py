@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
@@ -13,10 +13,7 @@ from easyedit_unlearn.model.knowledge import ask_all, knows
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.tasks.splits import load, pick
 from easyedit_unlearn.text import until_answer
-from easyedit_unlearn.types import ForgetSample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def wants_retain(hparams: UnlearnHyperParams) -> bool:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from easyedit_unlearn.environment import quiet_transformers
 from easyedit_unlearn.storage import new_directory
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def save_checkpoint(

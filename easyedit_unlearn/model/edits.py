@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from easyedit_unlearn.model.memories import attach, attached, detach
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Edit:
         self._put(model, 1)
 
     def stands(self, model: PreTrainedModel) -> bool:
-        """Whether the model is, where this edit changed it, as the edit left it."""
+        """True if the model is, where this edit changed it, as the edit left it."""
         parameters, beside = dict(model.named_parameters()), attached(model)
         return all(torch.equal(parameters[name], new) for name, (_, new) in self.weights.items()) and all(
             beside.get(name) is new for name, (_, new) in self.adapters.items()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.inference import (
@@ -21,9 +22,6 @@ from easyedit_unlearn.model.inference import (
 )
 from easyedit_unlearn.model.prompting import encode_pair
 from easyedit_unlearn.types import AnswerTokens
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SHARED = 3
 """From so many answers on, the prompt that they share is computed once."""
@@ -84,7 +82,7 @@ def _shared(encoded: Sequence[Encoded]) -> list[list[int]]:
 
 
 def _token_by_token(model: PreTrainedModel) -> bool:
-    """Whether every layer decides from its own input alone, so that a prompt may be run apart from its answers: not so
+    """True if every layer decides from its own input alone, so that a prompt may be run apart from its answers: not so
     where a memory acts on whole rows."""
     hooks = (hook for module in model.modules() for hook in module._forward_hooks.values())
     return not any(getattr(hook, "by_rows", False) for hook in hooks) and not any(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from easyedit_unlearn.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 class _Enough(Exception):

@@ -6,14 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
@@ -73,17 +72,21 @@ def plain_text() -> str:
 
 
 def answer_logits(
-    model: Any, ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, **further: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
+    model: Any,
+    ids: Int[Tensor, "batch length"],
+    labels: Int[Tensor, "batch length"],
+    mask: Int[Tensor, "batch whole"],
+    **further: Any,
+) -> tuple[Float[Tensor, "batch span vocabulary"], Int[Tensor, "batch span"]]:
     """The logits, and labels, of the span that holds all answers: the vocabulary is too wide to compute the rest.
 
     Args:
-        ids, labels, mask: (batch, length), as from :func:`pad_pairs`.
+        ids, labels, mask: as from :func:`pad_pairs`.
         further: for the model's forward; with a cache, ``mask`` is longer by what it holds.
 
     Returns:
-        logits (batch, span, vocabulary) and labels (batch, span), aligned as :func:`answer_nll` takes them. Models
-        whose forward has no ``logits_to_keep`` compute the whole length.
+        logits and labels, aligned as :func:`answer_nll` takes them. Models whose forward has no ``logits_to_keep``
+        compute the whole length.
     """
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         return model(input_ids=ids, attention_mask=mask, **further).logits, labels
@@ -93,15 +96,17 @@ def answer_logits(
     return model(input_ids=ids, attention_mask=mask, logits_to_keep=keep, **further).logits, labels[:, start:]
 
 
-def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def answer_nll(
+    logits: Float[Tensor, "batch length vocabulary"], labels: Int[Tensor, "batch length"]
+) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Sum of the answer tokens' cross-entropies, and their number, per row.
 
     Args:
-        logits: (batch, length, vocabulary); position t predicts token t+1.
-        labels: (batch, length), ``IGNORED`` on prompt and padding, not shifted.
+        logits: position t predicts token t+1.
+        labels: ``IGNORED`` on prompt and padding, not shifted.
 
     Returns:
-        Two (batch,) tensors: sum of -log p in nats (float32 at least), and the token count.
+        Sum of -log p in nats (float32 at least), and the token count.
     """
     if logits.shape[:2] != labels.shape:
         raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
@@ -114,8 +119,8 @@ def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
 
 def pad_pairs(
     pairs: Sequence[tuple[list[int], list[int]]], pad_id: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(prompt ids, answer ids) -> input ids, labels and mask, each (batch, length), padded on the right.
+) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
+    """(prompt ids, answer ids) -> input ids, labels and mask, padded on the right.
 
     The mask comes from lengths, never from comparing ids: with pad = eos a real end token must stay.
     """

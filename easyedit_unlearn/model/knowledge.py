@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.text import gives_answer, is_refusal
-from easyedit_unlearn.types import ForgetSample, PromptStyle
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle
 
 T = TypeVar("T")
 

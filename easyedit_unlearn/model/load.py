@@ -1,17 +1,15 @@
-"""Get a model: a path, a Hub name, ``embedded``, or a (model, tokenizer) pair. And save one as a checkpoint."""
+"""Get a model: a path, a Hub name, ``embedded``, or a (model, tokenizer) pair."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from easyedit_unlearn.environment import quiet_transformers
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path
 from easyedit_unlearn.storage import ADAPTER_FILE
-
-if TYPE_CHECKING:
-    from easyedit_unlearn.types import ModelPair, ModelSpec
+from easyedit_unlearn.types import ModelPair, ModelSpec
 
 
 def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> ModelPair:

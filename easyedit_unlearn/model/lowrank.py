@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.storage import new_directory
-
-if TYPE_CHECKING:
-    from torch import nn
 
 INSTALL = 'LoRA needs PEFT; run: pip install "easyedit-unlearn[lora]"'
 FACTORS = ("lora_A", "lora_B")

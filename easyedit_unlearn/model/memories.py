@@ -8,15 +8,14 @@ as they were. What cannot be merged into weights is saved in a safetensors file 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from easyedit_unlearn.model.hooks import module_named
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class Adapter(ABC):
@@ -31,8 +30,10 @@ class Adapter(ABC):
         self.basis: Any = None  # what it was made from, for a later edit of the same sequence; not saved
         self._placed: dict[torch.device, dict[str, Tensor]] = {}
 
-    def __call__(self, _module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """Inputs (..., d_key), output (..., d_value); decided in float32, given out in the model's precision."""
+    def __call__(
+        self, _module: Any, inputs: tuple[Float[Tensor, "... d_key"]], output: Float[Tensor, "... d_value"]
+    ) -> Float[Tensor, "... d_value"]:
+        """Decided in float32, given out in the model's precision."""
         at = output.device
         if at not in self._placed:
             with torch.inference_mode(False):  # a copy made in inference could not take part in training
@@ -131,9 +132,12 @@ class SequenceMemory(Adapter):
         return {"changes": (d_value, d_key), "thresholds": (), "prefix": (d_key,)}
 
 
-def counted_activity(moved: Tensor, keys: Tensor, prefix: Tensor) -> Tensor:
-    """|(W' - W) k| a token and shard, (..., tokens, n), from those changes (..., tokens, n, d_value); 0 where k is one
-    of the prefix's."""
+def counted_activity(
+    moved: Float[Tensor, "... tokens n d_value"],
+    keys: Float[Tensor, "... tokens d_key"],
+    prefix: Float[Tensor, "m d_key"],
+) -> Float[Tensor, "... tokens n"]:
+    """|(W' - W) k| a token and shard, from those changes; 0 where k is one of the prefix's."""
     activity: Tensor = moved.norm(dim=-1)
     if not len(prefix):
         return activity

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.model.hooks import WRAPPERS, key_value_weight, module_named
 from easyedit_unlearn.model.memories import Adapter, Codebook, SequenceMemory, SideMemory, attach, attached
 from easyedit_unlearn.storage import ADAPTER_FILE, replace_file
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _KINDS: dict[str, type[Adapter]] = {kind.method: kind for kind in (Codebook, SideMemory, SequenceMemory)}
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from easyedit_unlearn.errors import DataError, UnlearnError, UnlearnWarning
-from easyedit_unlearn.types import PromptStyle
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from easyedit_unlearn.types import PreTrainedTokenizerBase, PromptStyle
 
 TokenPair = tuple[list[int], list[int]]
 """Token ids of (prompt, answer with its end-of-text token, unless the answer is cut short)."""

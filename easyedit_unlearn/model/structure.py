@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
 from torch.nn import ModuleList
 
 from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.hooks import key_value_weight
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.\w+|\[\d+\])*\Z")
 

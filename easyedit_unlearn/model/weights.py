@@ -6,16 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from easyedit_unlearn.errors import ConfigError, DivergenceError
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.memories import attached
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 class WeightGuard:

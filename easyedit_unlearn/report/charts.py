@@ -32,8 +32,8 @@ def charts(rows: Sequence[Row]) -> dict[str, str]:
         found["forget-against-keep"] = forget_against_keep(rows)
     if curves := _curves(methods):
         found["forget-size"] = over_size(curves)
-    if (told := _by_target(methods)) and not curves:
-        found["refusals"] = by_target(told)
+    if (compared := _by_target(methods)) and not curves:
+        found["refusals"] = by_target(compared)
     if lenses := {_name(row, rows): row["probes"]["lens"] for row in methods if row.get("probes", {}).get("lens")}:
         found["logit-lens"] = lens_map(lenses)
     return found

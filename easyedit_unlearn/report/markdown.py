@@ -59,8 +59,8 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
         lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
         lines += [f"- {_md(method)}: {_md(text)}" for method, text in entry["after"].items()]
     if made := next((row for row in rows if row["versions"]), None):
-        told = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-        lines += ["", f"Model: {_md(made['model'])}. Host: EasyEdit {_md(made['host'])}. Seed: {made['seed']}. {told}."]
+        of = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        lines += ["", f"Model: {_md(made['model'])}. Host: EasyEdit {_md(made['host'])}. Seed: {made['seed']}. {of}."]
     return "\n".join(lines) + "\n"
 
 

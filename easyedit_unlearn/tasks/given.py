@@ -10,10 +10,10 @@ from easyedit_unlearn.tasks.splits import Source
 from easyedit_unlearn.types import ForgetSample
 
 
-class Given(Task):
+class GivenSamples(Task):
     """Samples that a call brings itself."""
 
-    name, summary = "given", "Given in the call."
+    name, summary = "given", "GivenSamples in the call."
 
     def __init__(self, samples: Sequence[ForgetSample]) -> None:
         self._samples = list(samples)

@@ -1,0 +1,1 @@
+"""The pluggy hooks, and what loads whoever implements them."""
