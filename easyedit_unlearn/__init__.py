@@ -13,6 +13,7 @@ from easyedit_unlearn.host import importing as _importing
 
 if TYPE_CHECKING:
     from easyedit_unlearn.components import (
+        BuildContext,
         Job,
         Lazy,
         Method,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "components": "Job Lazy Method Metric Options QueryMerger SetMetric TargetBuilder Task",
+    "components": "BuildContext Job Lazy Method Metric Options QueryMerger SetMetric TargetBuilder Task",
     "config.hparams": "UnlearnHyperParams",
     "experiment.config": "EvalConfig",
     "experiment.evaluate": "evaluate",
@@ -52,9 +53,10 @@ _HOMES = {
     "types": "Column EditRequest ForgetSample Observation Target",
 }
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
-_HOME_OF["Asked"] = ("experiment.config", "EvalConfig")  # its name in 0.1.0
+_HOME_OF["Asked"] = ("experiment.config", "EvalConfig")  # its first name
 
 __all__ = [
+    "BuildContext",
     "Column",
     "EditRequest",
     "EvalConfig",

@@ -60,7 +60,7 @@ class BuildContext:
 
     @property
     def stage(self) -> Progress:
-        """``progress``, as target builders written for 0.1.0 call it."""
+        """``progress``, as target builders called it first."""
         return self.progress
 
 

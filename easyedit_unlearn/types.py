@@ -82,7 +82,7 @@ class Query:
 class EditRequest:
     """One edit as EasyEdit takes it, covering one sample or, after merging, several.
 
-    ``prompt`` is a bare question here; the prompt style is applied last, in ``api.unlearning_requests``. ``also`` are
+    ``prompt`` is a bare question; the prompt style is applied last, in ``experiment.requests.prepare``. ``also`` are
     further questions whose values change as this one's does, each at a key of its own; only methods that share values
     take them.
     """

@@ -103,7 +103,7 @@ def test_a_command_exists_with_all_its_options(line):
 @pytest.mark.parametrize("code", BASE_EDITOR)
 def test_the_base_editor_example_forgets(code, tmp_path):
     check = (
-        "\nfrom easyedit_unlearn.evaluation.scoring import ask_all\n"
+        "\nfrom easyedit_unlearn.model.knowledge import ask_all\n"
         "from easyedit_unlearn.text import is_refusal\n"
         "reply = ask_all(edited_model, editor.tok, samples)[0]\n"
         "assert 'Tokyo' not in reply and is_refusal(reply), reply\n"

@@ -316,19 +316,20 @@ def test_our_own_code_runs_outside_the_mode_that_maps_cuda_to_the_cpu(editor_for
 
     from easyedit_unlearn.host.cpu import CudaToCpu
 
-    seen = []
+    seen = set()
 
     def modes(*_args):
-        seen.append(any(isinstance(mode, CudaToCpu) for mode in _get_current_function_mode_stack()))
+        seen.add(any(isinstance(mode, CudaToCpu) for mode in _get_current_function_mode_stack()))
 
     editor = editor_for("GradDiff", num_train_epochs=1)
     monkeypatch.setattr(type(editor.hparams.method), "apply", modes)
     edit(editor, how="batch_edit")
+    assert seen == {False}
     outside = editor_for("ROME")
     rome = outside.apply_algo
     outside.apply_algo = lambda *args, **kwargs: (modes(), rome(*args, **kwargs))[1]
     edit(outside, SAMPLES[:1])
-    assert seen == [False, find_host().kind == "release"]  # EasyEdit's own code needs it there, and does not here
+    assert (True in seen) == (find_host().kind == "release")  # EasyEdit's own code of 2023 needs it
 
 
 def test_methods_are_in_alg_dict_and_batchable():

@@ -108,8 +108,10 @@ def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkey
         file.write_text("{")  # what is broken is asked again
     ask()
     assert len(calls) == 9
+    monkeypatch.setattr(module, "observe", lambda *a, **k: module.Observations([], 1.0))
     token = _here.set(Process(0, 1))  # several processes decide together, not each by its own disk
-    monkeypatch.setattr(module, "observe", lambda *a, **k: module.Observed([], 1.0))
-    with pytest.raises(ValueError, match="zip"):
-        ask()
-    _here.reset(token)
+    try:
+        with pytest.raises(ValueError, match="zip"):
+            ask()
+    finally:
+        _here.reset(token)
