@@ -55,6 +55,10 @@ def test_errors_are_one_line_and_status_2(arguments, said, tmp_path):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["list", "taks"], ["bench", "none.yaml", "--out", "x"]])
+def test_debug_shows_where(arguments, tmp_path):
     assert "Traceback" in cli("--debug", *arguments, cwd=tmp_path).stderr
 
 
