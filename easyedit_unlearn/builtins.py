@@ -20,7 +20,10 @@ Table = Mapping[str, tuple[str, str]]
 TASKS: Table = {
     "facts": ("126 common-knowledge questions, bundled; the task to tune on.", "facts:Facts"),
     "factual": ("169 facts known from pretraining (arXiv 2502.07218), from the data directory.", "factual:Factual"),
-    "tofu": ("200 fictitious authors, data directory; subset=forget01|05|10|retain90|real_authors|...", "tofu:Tofu"),
+    "tofu": (
+        "200 fictitious authors, data directory; subset=forget10|retain90|real_authors|world_facts|...",
+        "tofu:Tofu",
+    ),
     "pistol": ("20 fictitious contracts (arXiv 2406.16810), data directory; edge=A_B, without=A_B.", "pistol:Pistol"),
     "knowundo": (
         "Knowledge of authors (arXiv 2407.01920), data directory; subset=unlearn|retention.",

@@ -171,11 +171,11 @@ def _check_retain(loss: torch.Tensor, bound: float) -> None:
 
 class _Progress(TrainerCallback):
     def __init__(self, name: str, progress: Progress, step_end: Callable[[], None] | None) -> None:
-        self._name, self._stage, self._step_end = name, progress, step_end
+        self._name, self._progress, self._step_end = name, progress, step_end
         self._advance: Callable[[int], None] = lambda _steps: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._advance = self._stage(f"{self._name}: training steps", state.max_steps)
+        self._advance = self._progress(f"{self._name}: training steps", state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._advance(1)

@@ -30,12 +30,6 @@ def import_host() -> HostInfo:
     return info
 
 
-def host_algorithms() -> set[str]:
-    """The names in EasyEdit's ``ALG_DICT``, ours included."""
-    import_host()
-    return set(host_module("util.alg_dict").ALG_DICT)
-
-
 def make_editor(hparams: UnlearnHyperParams) -> Any:
     """EasyEdit's own ``BaseEditor`` for these hparams."""
     import_host()
