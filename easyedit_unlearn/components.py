@@ -292,6 +292,9 @@ class Method(Component):
         """Names of the parameters this method may change: they are copied first, and put back on any failure."""
         return [name for name, _ in model.named_parameters()]
 
+    def check(self, model: PreTrainedModel, hparams: Any) -> None:
+        """Raise UnlearnError where the method cannot act on this model; asked before any work is done."""
+
     def apply(self, job: Job) -> None:
         """Change ``job.model`` in place, only in :meth:`parameters`; on an exception the caller puts them back."""
         raise NotImplementedError(f"{self.name} runs in EasyEdit, not here")

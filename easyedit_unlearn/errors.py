@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,29 @@ class DivergenceError(UnlearnError):
     """Training left the finite numbers; the weights were put back."""
 
 
+class AttainmentError(DivergenceError):
+    """An edit did not bring about the change it was optimised for; the weights were put back."""
+
+
 class OutputExistsError(UnlearnError):
     """The output directory already holds results."""
+
+
+_UNFORESEEN = (
+    RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError, AssertionError,
+)  # fmt: skip
+
+
+@contextmanager
+def in_one_line(what: str) -> Iterator[None]:
+    """What a model's own code raises within is told as an UnlearnError of one line, with the cause behind it."""
+    try:
+        yield
+    except UnlearnError:
+        raise
+    except _UNFORESEEN as error:
+        said = " ".join(str(error).split()) or "no message"
+        raise UnlearnError(f"{what}: {type(error).__name__}: {said[:300]}") from error
 
 
 def suggest(name: str, available: Iterable[str]) -> str:

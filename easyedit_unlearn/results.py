@@ -15,6 +15,8 @@ class Row(TypedDict, total=False):
         label: the method, and what of its recipe is not the default. refusals: the quality of the targets it was given.
         intervals: 95 % ones, by number. means, overall, change: over all samples, known before or not.
         reliability, generality, locality, portability: EasyEdit's. probes: what brings facts back.
+        attainment: of the change that an editor promised, the smallest share that came about; None for other methods.
+        advice: what to do where most of the facts are still given.
         stopped: why there are no numbers. setting, family, size, hparams, seeds, spread: of a bench.
     """
 
@@ -49,6 +51,8 @@ class Row(TypedDict, total=False):
     versions: dict[str, str]
     probes: dict[str, Any]
     stopped: str
+    attainment: float | None
+    advice: str
     setting: str
     family: str
     size: int
@@ -87,7 +91,7 @@ def row_of(*parts: Mapping[str, Any]) -> Row:
 
 UNDESCRIBED: Row = {
     "method": "-", "label": "-", "host": "-", "engine": "-", "mode": "-", "target": "-", "merge": "-", "seed": 0,
-    "n_requests": 0, "refusals": None,
+    "n_requests": 0, "refusals": None, "attainment": None,
 }  # fmt: skip
 """What tells rows apart; a model as it stands has none of it."""
 

@@ -168,6 +168,14 @@ def check_output(
     _refuse_strangers(out, names)
 
 
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """A file may be written where there is none, or with ``overwrite``. Raises OutputExistsError."""
+    if path.is_dir():
+        raise OutputExistsError(f"--out {path} is a directory; name a file")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} is there already; --overwrite replaces it")
+
+
 def _refuse_strangers(folder: Path, names: Iterable[str] | None = None) -> None:
     wanted = None if names is None else {name.rstrip("/") for name in names}
     found = [

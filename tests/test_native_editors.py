@@ -19,6 +19,7 @@ from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, Hos
 from easyedit_unlearn.host.running import make_editor
 from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.structure import mlp_output
 from easyedit_unlearn.plugins.load import default_plugins
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
@@ -108,8 +109,8 @@ def test_alphaedit_remembers_a_sequence_and_forgets_what_is_undone(editor_for, t
     assert editor.unlearning_state == {}
     for sample in SAMPLES[:2]:
         editor.edit(**unlearning_requests(editor, [sample]), verbose=False, sequential_edit=True)
-    gram = editor.unlearning_state["model.layers.0.mlp.down_proj"]
-    assert torch.linalg.matrix_rank(gram) == 2
+    keys = editor.unlearning_state["model.layers.0.mlp.down_proj"]
+    assert torch.linalg.matrix_rank(keys) == 2
 
 
 def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):
@@ -129,12 +130,13 @@ def test_values_are_those_of_the_plain_procedure(family, kl_factor, request):
     """Skipping what lies before in layers and text, and all edits in one batch, must not change what is optimised."""
     model, tokenizer = request.getfixturevalue(family)
     names = ["transformer.h.0"] if family == "gpt2" else ["model.layers.0"]
+    module = mlp_output(model, names[0])
     edits = [[Lookup(*encode_pair(tokenizer, q, " no"), len(q) // 2)] for q in ("Who is it?", "Where was she then?")]
     essence = [essence_lookup(tokenizer, name) for name in ("Blue", "The Sea")]
     settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
-    together = optimise_values(model, names, edits, settings, pad_id=1, progress=no_progress, essence=essence)
+    together = optimise_values(model, names, module, edits, settings, pad_id=1, progress=no_progress, essence=essence)
     for number, edit in enumerate(edits):
-        expected = plain_values(model, names[0], edit, settings, essence[number : number + 1])
+        expected = plain_values(model, module, edit, settings, essence[number : number + 1])
         assert torch.allclose(together[:, number : number + 1], expected, rtol=1e-3, atol=1e-4)
     assert "forward" not in model.get_submodule(names[0]).__dict__
 
@@ -147,15 +149,22 @@ def test_a_shared_value_is_one_delta_for_all_its_queries(kl_factor, llama):
     essence = [essence_lookup(tokenizer, name) for name in ("Blue", "The Sea", "Red", "House")]
     settings = ValueSettings(steps=5, learning_rate=0.3, weight_decay=0.1, clamp=2.0, kl_factor=kl_factor)
     owners = [7, 3, 7, 7]
+    module = "model.layers.0.mlp.down_proj"
     found = optimise_values(
-        model, ["model.layers.0"], edits, settings, pad_id=1, progress=no_progress, essence=essence, owners=owners
+        model,
+        ["model.layers.0"],
+        module,
+        edits,
+        settings,
+        pad_id=1,
+        progress=no_progress,
+        essence=essence,
+        owners=owners,
     )
     for owner in (3, 7):
         mine = [n for n, one in enumerate(owners) if one == owner]
-        expected = plain_values(
-            model, "model.layers.0", [edits[n][0] for n in mine], settings, [essence[n] for n in mine]
-        )
-        assert torch.allclose(found[:, mine], expected, rtol=1e-3, atol=1e-4)
+        expected = plain_values(model, module, [edits[n][0] for n in mine], settings, [essence[n] for n in mine])
+        assert torch.allclose(found[:, mine], expected.expand(-1, len(mine)), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("default")
@@ -221,8 +230,8 @@ def plain_values(model, name, edits, settings, essences):
         seen.clear()
         for edit in edits:
             logprobs(edit.prompt, edit.position)
-    starts, norm = list(seen), torch.stack(seen).norm(dim=1).mean()
-    delta = torch.zeros_like(starts[0], requires_grad=True)
+    norm = torch.stack(seen).norm(dim=1).mean()
+    delta = torch.zeros_like(seen[0], requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
     for _ in range(settings.steps - 1):
         loss = settings.weight_decay * delta.norm() / norm**2
@@ -238,7 +247,7 @@ def plain_values(model, name, edits, settings, essences):
         with torch.no_grad():
             delta *= (settings.clamp * norm / delta.norm()).clamp(max=1)
     handle.remove()
-    return torch.stack([start + delta.detach() for start in starts], dim=1)
+    return delta.detach()[:, None]
 
 
 def test_values_that_are_not_finite_leave_the_model_whole(llama):
@@ -247,8 +256,9 @@ def test_values_that_are_not_finite_leave_the_model_whole(llama):
     edit = [[Lookup(*encode_pair(tokenizer, "Who?", " no"), 1)]]
     with pytest.raises(DivergenceError):
         optimise_values(
-            model, ["model.layers.0"], edit, ValueSettings(3, float("inf"), 0.0, 1.0), pad_id=1, progress=no_progress
-        )
+            model, ["model.layers.0"], "model.layers.0.mlp.down_proj", edit, ValueSettings(3, float("inf"), 0.0, 1.0),
+            pad_id=1, progress=no_progress,
+        )  # fmt: skip
     assert same_weights(model, weights)
     assert "forward" not in model.model.layers[0].__dict__
 

@@ -83,8 +83,9 @@ def test_memit_in_one_dimension():
 def test_alphaedit_is_its_equation_and_stays_in_the_null_space(problem):
     keys, residuals, covariance = problem
     projection = null_space(covariance, dimensions=4)
-    previous = torch.outer(keys[:, 2], keys[:, 2])
-    update = alphaedit_update(keys, residuals, projection, 0.1, previous)
+    before = keys[:, 2:]
+    previous = before @ before.T
+    update = alphaedit_update(keys, residuals, projection, 0.1, before)
     inverse = torch.linalg.inv(
         previous @ projection + keys @ keys.T @ projection + 0.1 * torch.eye(D_KEY, dtype=torch.float64)
     )

@@ -10,7 +10,7 @@ from typing import Any
 from easyedit_unlearn.artefacts import delta
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.model.checkpoint import BASE_RECORD, KNOWLEDGE, SYSTEM_PROMPT, save_checkpoint
-from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path
+from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.storage import check_output, new_directory
 
@@ -84,7 +84,7 @@ def _base(source: Path, named: str | None) -> Path:
 
 
 def _folder(name: str) -> Path:
-    path = embedded_path() if name == EMBEDDED else Path(name)
+    path = embedded_path(name) if is_embedded(name) else Path(name)
     if not path.is_dir():
         raise DataError(f"{name}: no such folder; a model of the Hub must be there as a folder (its snapshot)")
     return path

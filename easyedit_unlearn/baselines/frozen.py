@@ -12,6 +12,7 @@ from torch import Tensor
 
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.components import Progress
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import evaluating, hidden_of, module_named
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, pad_pairs
 from easyedit_unlearn.model.prompting import TokenPair
@@ -45,7 +46,7 @@ def remember(
     used = 0
     with evaluating(model), seeing(model, layer) as seen:
         for batch in _chunks(indices):
-            ids, labels, mask = (t.to(model.device) for t in pad_pairs([pairs[i] for i in batch], pad_id))
+            ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs([pairs[i] for i in batch], pad_id))
             logits, labels = answer_logits(model, ids, labels, mask)
             if kind == "logprob":
                 found |= dict(zip(batch, Answers.of(logits, labels).logprob.cpu(), strict=True))

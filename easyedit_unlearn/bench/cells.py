@@ -7,11 +7,11 @@ from typing import Any
 
 from easyedit_unlearn.bench.grid import Cell
 from easyedit_unlearn.components import Progress, no_progress
-from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import DivergenceError, UnlearnError
 from easyedit_unlearn.evaluation.questions import questions_of
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetuned_checkpoint
+from easyedit_unlearn.experiment.resolve import for_model, read_hparams
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.load import load_model, placement
 from easyedit_unlearn.plugins.load import load_plugins
@@ -46,13 +46,15 @@ def teach(cell: Cell, folder: Path, progress: Progress = no_progress) -> None:
 
 def _run(cell: Cell, model: str, progress: Progress) -> Outcome:
     plugins = load_plugins()
-    hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
+    hparams = read_hparams(cell.hparams, plugins, cell.overrides)
     config = EvalConfig.for_methods(
         [hparams], cell.sets.forget, cell.sets.retain, holdout=cell.sets.holdout, also=cell.sets.also,
         attacks=cell.attacks, depth=cell.depth,
     )  # fmt: skip
     progress("loading the model", 1)(1)
-    run = Run(load_model(model, **placement(hparams)), config, label=cell.label, plugins=plugins, progress=progress)
+    pair = load_model(model, **placement(hparams))
+    hparams = for_model(cell.hparams, pair, plugins, cell.overrides)
+    run = Run(pair, config, label=cell.label, plugins=plugins, progress=progress)
     run.select()
     run.evaluate_before()
     try:

@@ -15,7 +15,7 @@ from easyedit_unlearn.bench.grid import Cell
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.config.shipped import resolve_path
 from easyedit_unlearn.host.find import find_host
-from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path
+from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import placement
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.storage import sha256_of
@@ -89,7 +89,7 @@ def _samples(text: str, plugins: Plugins) -> str:
 @cache
 def _model(name: str) -> str:
     """A folder's files; a Hub name stands for itself."""
-    path = embedded_path() if name == EMBEDDED else Path(name)
+    path = embedded_path(name) if is_embedded(name) else Path(name)
     if not path.is_dir():
         return name
     return _of_files(path, sorted({file for pattern in _WEIGHTS for file in path.glob(pattern)}))

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import ConfigError, suggest
 from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.resolve import read_hparams
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.splits import parse_source
 
@@ -182,7 +182,7 @@ def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
     """The product, without what does not concern a method: refusals are nothing to one that trains on none."""
     sizes = [max(block.sizes)] if block.growing else block.sizes
     for entry, hparams, size in product(block.models, block.methods, sizes):
-        base = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=block.set)
+        base = read_hparams(hparams, plugins, block.set)
         targets = block.targets if base.method.uses_targets else ()
         for target, merger, seed in product(_or_own(targets), _or_own(block.mergers), block.seeds):
             overrides = {**block.set, _OWN[0]: block.max_new_tokens, _OWN[1]: seed}
@@ -208,7 +208,7 @@ def sized(text: str, size: int) -> str:
 
 def _check(cell: Cell, plugins: Plugins) -> None:
     """What cannot work is told before anything costly runs."""
-    UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
+    read_hparams(cell.hparams, plugins, cell.overrides)
     sets = cell.sets
     EvalConfig(sets.forget, sets.retain, sets.holdout, sets.also).sources(plugins)
     for text in cell.finetune:

@@ -83,6 +83,16 @@ def changes_of(given: list[str] | None) -> dict[str, Any]:
     return found
 
 
+def placing(dtype: str, device: str | None, device_map: str | None) -> dict[str, Any]:
+    """What the options of precision and place stand for, as overrides of hparams; those that were given."""
+    given = {"unlearn.dtype": dtype, "device": device, "unlearn.device_map": device_map}
+    return {
+        key: value
+        for key, value in given.items()
+        if value not in (None, "auto") or (key == "unlearn.device_map" and value)
+    }
+
+
 def named(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     if not equals:

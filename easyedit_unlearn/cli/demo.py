@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.cli.unlearn import unlearn
-from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.resolve import read_hparams
 from easyedit_unlearn.model.embedded import EMBEDDED
 from easyedit_unlearn.plugins.load import Plugins
 
@@ -23,6 +23,7 @@ METHODS: Mapping[str, dict[str, Any]] = {
 
 def demo(out: Path, *, overwrite: bool, plugins: Plugins, command: str) -> None:
     """On the embedded model and the bundled facts."""
-    hparams = [UnlearnHyperParams.from_hparams(n, plugins=plugins, overrides=SHORT | m) for n, m in METHODS.items()]
+    named = [(name, SHORT | more) for name, more in METHODS.items()]
+    hparams = [read_hparams(name, plugins, overrides) for name, overrides in named]
     config = EvalConfig.for_methods(hparams, "facts:forget5", "facts:retain10", holdout="facts:holdout10")
-    unlearn(hparams, config, EMBEDDED, out, overwrite=overwrite, plugins=plugins, command=command, save=False)
+    unlearn(named, config, EMBEDDED, out, overwrite=overwrite, plugins=plugins, command=command, save=False)

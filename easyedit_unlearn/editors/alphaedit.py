@@ -31,17 +31,17 @@ class AlphaEditHyperParams(MEMITHyperParams):
 class AlphaEdit(LocateThenEdit):
     name, HyperParams = "AlphaEdit", AlphaEditHyperParams
 
-    def solve(self, job: Job, layer: str, keys: Tensor, residuals: Tensor, covariance: Tensor | None) -> Tensor:
-        """Remembers the keys in the job's state: later edits must keep them."""
+    def solution(self, job: Job, layer: str, keys: Tensor, covariance: Tensor | None) -> Tensor:
         assert covariance is not None  # noqa: S101  needs_statistics
         dimensions = job.hparams.unlearn.native.null_space_dimensions
         threshold = None if dimensions else job.hparams.nullspace_threshold
         projection = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
-        previous = job.state.get(layer)
-        update = alphaedit_update(keys, residuals, projection, job.hparams.L2, previous)
-        gram = keys @ keys.T
-        job.state[layer] = gram if previous is None else previous + gram
-        return update
+        return alphaedit_solution(keys, projection, job.hparams.L2, job.state.get(layer))
+
+    def remember(self, job: Job, layer: str, keys: Tensor) -> None:
+        """Later edits must keep what these map to."""
+        known = job.state.get(layer)
+        job.state[layer] = keys if known is None else torch.cat([known, keys], dim=1)
 
 
 def alphaedit_update(
@@ -49,16 +49,27 @@ def alphaedit_update(
     residuals: Float[Tensor, "d_value n"],
     projection: Float[Tensor, "d_key d_key"],
     ridge: float,
-    previous: Float[Tensor, "d_key d_key"] | None = None,
+    previous: Float[Tensor, "d_key m"] | None = None,
 ) -> Float[Tensor, "d_value d_key"]:
     """MEMIT's objective restricted to the null space of what must not change: Delta (I - P) = 0.
 
     Args:
         keys: K. residuals: R. projection: P, symmetric. ridge: lambda, the weight of the L2 term.
-        previous: K_p K_p^T of earlier edits.
+        previous: K_p, keys of earlier edits.
     """
     check_columns(keys, residuals)
-    gram = keys @ keys.T if previous is None else keys @ keys.T + previous
-    identity = torch.eye(len(projection), dtype=projection.dtype, device=projection.device)
-    solution: Tensor = torch.linalg.solve(projection @ gram + ridge * identity, projection @ keys @ residuals.T)
-    return solution.T
+    return residuals @ alphaedit_solution(keys, projection, ridge, previous)
+
+
+def alphaedit_solution(
+    keys: Float[Tensor, "d_key n"],
+    projection: Float[Tensor, "d_key d_key"],
+    ridge: float,
+    previous: Float[Tensor, "d_key m"] | None = None,
+) -> Float[Tensor, "n d_key"]:
+    """S, of which Delta is R S: with Z = P [K K_p], the first n rows of (Z^T Z + lambda I)^{-1} Z^T, which is equation
+    14 with as many unknowns as keys in place of d_key."""
+    inside = projection @ (keys if previous is None else torch.cat([keys, previous], dim=1))
+    gram = inside.T @ inside + ridge * torch.eye(inside.shape[1], dtype=keys.dtype, device=keys.device)
+    solution: Tensor = torch.linalg.solve(gram, inside.T)
+    return solution[: keys.shape[1]]

@@ -1,17 +1,22 @@
-"""The prompts of an edit, and what the model makes of them where it looks the subject up: keys, and values now."""
+"""The prompts of an edit, and what the model makes of them where it looks the subject up: keys, and outputs now."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.editors.lookup import Lookup
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import evaluating, watched
-from easyedit_unlearn.model.inference import pad_id, pad_pairs
+from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
+
+_ROWS = 32
 
 
 def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
@@ -26,36 +31,36 @@ def one_context_where_shared(edits: Sequence[Sequence[Lookup]], owners: Sequence
     return [contexts if alone[owner] == 1 else contexts[:1] for contexts, owner in zip(edits, owners, strict=True)]
 
 
-def keys_and_outputs(
+def at_lookups(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    module: str,
-    layer: str,
     edits: Sequence[Sequence[Lookup]],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys of ``module``, mean over an edit's contexts, and outputs of ``layer`` in its first: now, at the lookup.
-
-    Returns:
-        (d_key, edits) and (d_model, edits), float32.
-    """
+    module: str,
+    put_out: str,
+) -> tuple[Float[Tensor, "d_key lookups"], Float[Tensor, "d_value lookups"]]:
+    """What ``module`` is given, and what ``put_out`` (it, or the decoder layer around it) puts out, at every lookup of
+    every edit, one edit's contexts after the other's; float32."""
     flat = [lookup for contexts in edits for lookup in contexts]
-    ids, _, mask = (t.to(model.device) for t in pad_pairs([(lookup.prompt, []) for lookup in flat], pad_id(tokenizer)))
-    rows, positions = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
-    seen: dict[str, torch.Tensor] = {}
+    keys: list[Tensor] = [torch.empty(0)] * len(flat)
+    outputs = list(keys)
+    for rows in batches([len(lookup.prompt) for lookup in flat], _ROWS):
+        chosen = [flat[i] for i in rows]
+        ids, _, mask = (
+            t.to(device_of(model)) for t in pad_pairs([(one.prompt, []) for one in chosen], pad_id(tokenizer))
+        )
+        here = torch.arange(len(chosen)), torch.tensor([one.position for one in chosen])
+        seen: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def see(name: str, given: torch.Tensor, output: torch.Tensor) -> None:
-        seen[name] = (given if name == module else output)[rows, positions].float()
+        def see(name: str, given: Tensor, output: Tensor, here: Any = here, seen: dict[str, Any] = seen) -> None:
+            seen[name] = given[here].float(), output[here].float()
 
-    with evaluating(model), watched(model, [module, layer], see) as forward:
-        forward(input_ids=ids, attention_mask=mask)
-    ends = _ends(edits)
-    keys = [seen[module][start:stop].mean(0) for start, stop in ends]
-    return torch.stack(keys, dim=1), torch.stack([seen[layer][start] for start, _ in ends], dim=1)
+        with evaluating(model), watched(model, dict.fromkeys([module, put_out]), see) as forward:
+            forward(input_ids=ids, attention_mask=mask)
+        for place, key, output in zip(rows, seen[module][0], seen[put_out][1], strict=True):
+            keys[place], outputs[place] = key, output
+    return torch.stack(keys, dim=1), torch.stack(outputs, dim=1)
 
 
-def _ends(edits: Iterable[Sequence[Any]]) -> list[tuple[int, int]]:
-    ends, start = [], 0
-    for contexts in edits:
-        ends.append((start, start + len(contexts)))
-        start += len(contexts)
-    return ends
+def owner_of_lookups(edits: Sequence[Sequence[Lookup]]) -> list[int]:
+    """The number of the edit that each lookup is of, as :func:`at_lookups` orders them."""
+    return [number for number, contexts in enumerate(edits) for _ in contexts]

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.fields import Count, Layers, NonNegative, Positive
-from easyedit_unlearn.editors.corpus import Corpus, corpus_of
-from easyedit_unlearn.editors.keys import keys_and_outputs, one_context_where_shared, spread
+from easyedit_unlearn.editors.attain import ENOUGH, attained, record
+from easyedit_unlearn.editors.corpus import corpus_of
+from easyedit_unlearn.editors.keys import at_lookups, one_context_where_shared, owner_of_lookups, spread
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups
-from easyedit_unlearn.editors.statistics import cached_key_moments, key_moments
+from easyedit_unlearn.editors.statistics import cached_key_moments, prompt_moments
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.inference import pad_id
-from easyedit_unlearn.model.structure import parameters_of
+from easyedit_unlearn.model.structure import parameters_of, stream_share
 
 
 @dataclass
@@ -67,57 +69,75 @@ class LocateThenEdit(Method):
         return parameters_of(model, [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers])
 
     def apply(self, job: Job) -> None:
-        """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3)."""
+        """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3);
+        then solve on, in the last, for what of it is still missing: what a ridge held back, and what rounding lost.
+
+        Raises:
+            ConfigError: several layers, where what an MLP puts out is not added to the stream in proportion.
+            AttainmentError: less than 0.9 of the change came about.
+        """
         hparams = job.hparams
         queries, owners = spread(job.requests)
         edits = [lookups(job.tokenizer, q, hparams.fact_token, hparams.unlearn.native.contexts) for q in queries]
+        site = Site.of(job.model, hparams)
         moments = self._moments(job) if self.needs_statistics(hparams) else {}
-        values = self._values(job, queries, edits, owners)
-        layers = sorted(hparams.layers)
-        advance = job.progress("writing layers", len(layers))
-        for number, layer in enumerate(layers):
-            name = hparams.rewrite_module_tmp.format(layer)
-            keys, outputs = keys_and_outputs(job.model, job.tokenizer, name, last_layer(hparams), edits)
-            residuals = (values - outputs) / (len(layers) - number)
-            update = self.solve(job, name, keys, residuals, moments.get(name))
-            weight = key_value_weight(module_named(job.model, name))
-            with torch.no_grad():
-                weight += update.to(weight.dtype)
+        deltas = self._deltas(job, queries, edits, owners, site)
+        lookup_of = owner_of_lookups(edits)
+        promised = (site.share * deltas)[:, lookup_of]
+        _, before = at_lookups(job.model, job.tokenizer, edits, site.modules[-1], site.seen)
+        advance = job.progress("writing layers", len(site.modules))
+        for number, name in enumerate(site.modules):
+            keys, now = at_lookups(job.model, job.tokenizer, edits, name, site.seen)
+            covariance = moments[name].to(keys.device) if name in moments else None
+            solution = self.solution(job, name, keys, covariance).to(keys)
+            left = (before + promised - now) / site.share
+            writer = Writer(job.model, name)
+            writer.add(left / (len(site.modules) - number) @ solution)
+            self.remember(job, name, keys)
             advance(1)
+        exact = torch.linalg.pinv(solution @ keys, rtol=_SAME) @ solution
+        for further in range(2 * _FURTHER + 1):
+            now = at_lookups(job.model, job.tokenizer, edits, name, site.seen)[1]
+            missing = bool((attained(now - before, promised) < ENOUGH).any())
+            if not missing or further == 2 * _FURTHER:
+                break
+            writer.add((before + promised - now) / site.share @ (solution if further < _FURTHER else exact))
+        record(job, attained(now - before, promised), [queries[i]["prompt"] for i in lookup_of])
 
-    def solve(
-        self,
-        job: Job,
-        layer: str,
-        keys: Float[Tensor, "d_key n"],
-        residuals: Float[Tensor, "d_value n"],
-        covariance: Float[Tensor, "d_key d_key"] | None,
-    ) -> Float[Tensor, "d_value d_key"]:
-        """The update of the module ``layer``."""
+    def solution(
+        self, job: Job, layer: str, keys: Float[Tensor, "d_key n"], covariance: Float[Tensor, "d_key d_key"] | None
+    ) -> Float[Tensor, "n d_key"]:
+        """S, by which residuals R become the update R S of the module ``layer``."""
         raise NotImplementedError
+
+    def remember(self, job: Job, layer: str, keys: Float[Tensor, "d_key n"]) -> None:
+        """Whatever later edits of the sequence must know of these."""
 
     def needs_statistics(self, hparams: Any) -> bool:
         """True if the solution weighs what the layer already maps."""
         return True
 
-    def norm_of(self, hparams: Any) -> str | None:
-        """The module whose output's norm bounds the change of value; the decoder layer without one."""
-        return None
+    def bounded_by_module(self, hparams: Any) -> bool:
+        """True if the norm of what the module itself puts out bounds delta, not that of the decoder layer."""
+        return False
 
-    def _values(
-        self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int]
-    ) -> Float[Tensor, "d_model queries"]:
-        """What the last layer is to put out for every query."""
+    def _deltas(
+        self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
+        site: Site,
+    ) -> Float[Tensor, "d_value queries"]:  # fmt: skip
+        """What is to be added to what the last module puts out, for every query."""
         h = job.hparams
+        by_module = site.seen == site.modules[-1] or self.bounded_by_module(h)
         return optimise_values(
             job.model,
             [h.layer_module_tmp.format(i) for i in range(max(h.layers) + 1)],
+            site.modules[-1],
             one_context_where_shared(edits, owners),
             ValueSettings(h.v_num_grad_steps, h.v_lr, h.v_weight_decay, h.clamp_norm_factor, h.kl_factor),
             pad_id=pad_id(job.tokenizer),
             progress=job.progress,
             essence=[essence_lookup(job.tokenizer, q["subject"]) for q in queries if q.get("subject")],
-            norm_of=self.norm_of(h),
+            norm_of=None if by_module else (site.seen, 1 / site.share),
             owners=owners,
         )
 
@@ -134,13 +154,55 @@ class LocateThenEdit(Method):
         names = [job.hparams.rewrite_module_tmp.format(layer) for layer in sorted(job.hparams.layers)]
         moments = cached_key_moments(job.model, job.tokenizer, names, corpus, progress=job.progress)
         if job.retain and native.retain_weight:
-            prompts = Corpus([prompt for prompt, _ in job.retain], native.corpus_tokens)
-            own = key_moments(job.model, job.tokenizer, names, prompts)
+            own = prompt_moments(job.model, job.tokenizer, names, [prompt for prompt, _ in job.retain])
             moments = {name: moments[name] + native.retain_weight * own[name] for name in names}
         job.state["moments"] = moments
         return moments
 
 
-def last_layer(hparams: Any) -> str:
-    """The decoder layer whose output is the value."""
-    return str(hparams.layer_module_tmp.format(max(hparams.layers)))
+@dataclass(frozen=True)
+class Site:
+    """Where an edit is written, and where its change is seen.
+
+    Attributes:
+        modules: that are written, in order. seen: the last decoder layer, into whose output what they put out is added
+            times ``share``; or the one module itself, where that is not so.
+    """
+
+    modules: list[str]
+    seen: str
+    share: float
+
+    @classmethod
+    def of(cls, model: Any, hparams: Any) -> Site:
+        layers = sorted(hparams.layers)
+        modules = [hparams.rewrite_module_tmp.format(layer) for layer in layers]
+        last = hparams.layer_module_tmp.format(layers[-1])
+        share = stream_share(model, last, modules[-1])
+        if share is not None:
+            return cls(modules, last, share)
+        if len(modules) > 1:
+            raise ConfigError(
+                f"{type(model).__name__} does not add what {modules[-1]} puts out to its stream in proportion (a norm "
+                f"lies between), so no change can be spread over layers: name one", key="layers", value=layers,
+            )  # fmt: skip
+        return cls(modules, modules[0], 1.0)
+
+
+class Writer:
+    """Updates of one module's weight, summed in float32 and rounded once each time it is written."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._weight = key_value_weight(module_named(model, name))
+        self._whole = self._weight.detach().float()
+
+    def add(self, update: Float[Tensor, "d_value d_key"]) -> None:
+        self._whole = self._whole + update.to(self._whole)
+        with torch.no_grad():
+            self._weight.copy_(self._whole)
+
+
+_FURTHER = 4
+"""Times that what is missing is solved for as the method does; and so often again exactly, as far as keys differ."""
+_SAME = 1e-4
+"""Keys that differ by less than this share count as one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.prompting import chat_text, encode_pair, format_prompt
 from easyedit_unlearn.types import PreTrainedTokenizerBase
 
 SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
@@ -80,5 +80,7 @@ def _in_contexts(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) ->
     if not (prompt.startswith(before) and prompt.endswith(after)):
         return [prompt]
     question = prompt.removeprefix(before).removesuffix(after)
-    others = (format_prompt(tokenizer, question, "chat", system=system) for system in SYSTEM_CONTEXTS)
-    return list(dict.fromkeys([prompt, *others]))[:count]
+    asked = {"role": "user", "content": question}
+    others = (chat_text(tokenizer, [{"role": "system", "content": system}, asked]) for system in SYSTEM_CONTEXTS)
+    # what a template cannot express is no context
+    return list(dict.fromkeys([prompt, *(other for other in others if other and question in other)]))[:count]

@@ -19,15 +19,17 @@ from torch import Tensor
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.examples import read_examples
 from easyedit_unlearn.config.fields import MethodHyperParams, NonNegative
+from easyedit_unlearn.editors.attain import attained, record
 from easyedit_unlearn.editors.corpus import corpus_of
 from easyedit_unlearn.editors.inputs import inputs_of, passing
 from easyedit_unlearn.editors.lookup import subject_tokens
 from easyedit_unlearn.editors.solve import RIDGE, ridged
 from easyedit_unlearn.editors.statistics import cached_key_moments
+from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.lowrank import LowRank
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
-from easyedit_unlearn.model.structure import layer_name, mlp_output
+from easyedit_unlearn.model.structure import layer_name, mlp_output, stream_share
 
 
 @dataclass
@@ -64,13 +66,24 @@ class LUNAR(Method):
         """
         advance = job.progress("LUNAR", 3)
         name = _module(job.model, job.hparams)
+        layer = layer_name(job.model, job.hparams.layer)
+        share = stream_share(job.model, layer, name)
+        if share is None:
+            raise ConfigError(
+                f"{type(job.model).__name__} does not add what {name} puts out to its stream in proportion (a norm "
+                "lies between), and LUNAR moves the stream: it cannot work here", key="layer", value=job.hparams.layer,
+            )  # fmt: skip
         direction = job.hparams.coeff * _direction(job)
         advance(1)
-        moved, still = _forget_keys(job, name)
+        moved, still, places = _forget_keys(job, name)
+        before = _at(job, layer, places)
         kept = still.T @ still + _kept(job, name)
         advance(1)
-        change = LowRank({name: (redirection(moved.T, kept)[None].float(), direction[:, None].float())})
+        aim = direction.float() / share
+        change = LowRank({name: (redirection(moved.T, kept)[None].float(), aim[:, None])})
         change.add_to(job.model, job.state)
+        realised = (_at(job, layer, places) - before).mean(0)
+        record(job, attained(realised[:, None], direction.float()[:, None]), [job.requests[0]["prompt"]])
         advance(1)
 
 
@@ -99,8 +112,19 @@ def _last_outputs(job: Job, layer: str, prompts: Sequence[str]) -> Float[Tensor,
     return torch.stack(found).double().mean(0)
 
 
-def _forget_keys(job: Job, name: str) -> tuple[Float[Tensor, "moved d_key"], Float[Tensor, "still d_key"]]:
-    """Inputs of the module at the forget tokens that move and at those that do not, in float64.
+def _at(job: Job, layer: str, places: Sequence[bool]) -> Float[Tensor, "moved d_model"]:
+    """What the layer puts out at the tokens that move, in float32."""
+    texts = [list(job.tokenizer(request["prompt"]).input_ids) for request in job.requests]
+    found = []
+    for start in range(0, len(texts), 8):
+        _, outputs = passing(job.model, layer, texts[start : start + 8], pad_id(job.tokenizer))
+        found += [row[: len(text)] for row, text in zip(outputs, texts[start : start + 8], strict=True)]
+    whole = torch.cat(found)
+    return whole[torch.tensor(places, device=whole.device)]
+
+
+def _forget_keys(job: Job, name: str) -> tuple[Float[Tensor, "moved d_key"], Float[Tensor, "still d_key"], list[bool]]:
+    """Inputs of the module at the forget tokens that move and at those that do not, in float64; and which move.
 
     What all prompts begin with (a chat template's system prompt) never moves.
     """
@@ -114,7 +138,7 @@ def _forget_keys(job: Job, name: str) -> tuple[Float[Tensor, "moved d_key"], Flo
             inside = subject_tokens(job.tokenizer, request["prompt"], request.get("subject"), "tokens: subject")
         moves += [position in inside for position in range(len(text))]
     chosen = torch.tensor(moves, device=keys.device)
-    return keys[chosen], keys[~chosen]
+    return keys[chosen], keys[~chosen], moves
 
 
 def _shared_start(texts: Sequence[Sequence[int]]) -> int:

@@ -30,10 +30,9 @@ class MEMITHyperParams(LocateThenEditHyperParams):
 class MEMIT(LocateThenEdit):
     name, HyperParams = "MEMIT", MEMITHyperParams
 
-    def solve(self, job: Job, layer: str, keys: Tensor, residuals: Tensor, covariance: Tensor | None) -> Tensor:
+    def solution(self, job: Job, layer: str, keys: Tensor, covariance: Tensor | None) -> Tensor:
         assert covariance is not None  # noqa: S101  needs_statistics
-        weight = job.hparams.mom2_update_weight
-        return memit_update(keys.double(), residuals.double(), covariance.double(), weight).float()
+        return memit_solution(keys.double(), covariance.double(), job.hparams.mom2_update_weight)
 
 
 def memit_update(
@@ -48,5 +47,12 @@ def memit_update(
         keys: K. residuals: R. covariance: C = E[k k^T], to which a ridge is added. weight: lambda.
     """
     check_columns(keys, residuals)
-    solution: Tensor = torch.linalg.solve(weight * ridged(covariance) + keys @ keys.T, keys @ residuals.T)
+    return residuals @ memit_solution(keys, covariance, weight)
+
+
+def memit_solution(
+    keys: Float[Tensor, "d_key n"], covariance: Float[Tensor, "d_key d_key"], weight: float
+) -> Float[Tensor, "n d_key"]:
+    """S = K^T (lambda C + K K^T)^{-1}, of which Delta is R S."""
+    solution: Tensor = torch.linalg.solve(weight * ridged(covariance) + keys @ keys.T, keys)
     return solution.T

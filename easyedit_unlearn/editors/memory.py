@@ -17,14 +17,16 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.fields import Count, Positive
-from easyedit_unlearn.editors.inputs import outside_inputs, passing
-from easyedit_unlearn.editors.keys import one_context_where_shared, spread
+from easyedit_unlearn.editors.attain import attained, record
+from easyedit_unlearn.editors.inputs import outside_inputs
+from easyedit_unlearn.editors.keys import at_lookups, one_context_where_shared, owner_of_lookups, spread
 from easyedit_unlearn.editors.lookup import Lookup, lookups
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.errors import ConfigError, UnlearnError
+from easyedit_unlearn.model.hooks import layer_shape, module_named
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.memories import Adapter, attach, attached, detach
-from easyedit_unlearn.model.structure import decoder_layers, edited_layer
+from easyedit_unlearn.model.structure import decoder_layers, edited_layer, stream_share
 
 
 @dataclass
@@ -78,8 +80,21 @@ class MemoryEditor(Method):
     def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
         return []
 
+    def check(self, model: Any, hparams: Any) -> None:
+        name = edited_layer(hparams.inner_params)
+        decoder_layers(name)
+        if layer_shape(module_named(model, name)) is None:
+            raise ConfigError(
+                f"{self.name} acts beside a linear layer, and {type(module_named(model, name)).__name__} is none",
+                key="inner_params", value=hparams.inner_params,
+            )  # fmt: skip
+
     def apply(self, job: Job) -> None:
-        """One memory for all requests of the call, added to what earlier calls in a sequence attached."""
+        """One memory for all requests of the call, added to what earlier calls in a sequence attached.
+
+        Raises:
+            AttainmentError: at some lookup the memory does not put out what was found.
+        """
         name = edited_layer(job.hparams.inner_params)
         standing = attached(job.model).get(name)
         if standing is not None and standing.method != self.name:
@@ -88,8 +103,11 @@ class MemoryEditor(Method):
         queries, owners = spread(job.requests)
         edits = [self._lookups(job, query) for query in queries]
         found = self._find(job, name, edits, owners, [str(query["target_new"]) for query in queries])
-        outside = outside_inputs(job.model, job.tokenizer, name, queries, edits, job.retain)
+        outside = outside_inputs(job.model, job.tokenizer, name, queries, edits, job.retain, found.keys)
         attach(job.model, name, self.remember(job, name, found, outside, standing))
+        now = at_lookups(job.model, job.tokenizer, edits, name, name)[1]
+        prompts = [queries[i]["prompt"] for i in owner_of_lookups(edits)]
+        record(job, attained(now - found.outputs, found.changes), prompts)
 
     def remember(
         self, job: Job, layer: str, found: NewEdits, outside: Float[Tensor, "tokens d_key"], standing: Adapter | None
@@ -110,27 +128,21 @@ class MemoryEditor(Method):
     def _find(
         self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int], targets: Sequence[str]
     ) -> NewEdits:
-        layers, pad = decoder_layers(name), pad_id(job.tokenizer)
-        values = optimise_values(
-            job.model, layers, one_context_where_shared(edits, owners), self.value_settings(job.hparams), pad_id=pad,
-            progress=job.progress, owners=owners,
+        changes = optimise_values(
+            job.model, decoder_layers(name), name, one_context_where_shared(edits, owners),
+            self.value_settings(job.hparams), pad_id=pad_id(job.tokenizer), progress=job.progress, owners=owners,
+            norm_of=self._bound(job, name),
         )  # fmt: skip
-        owner = [number for number, contexts in enumerate(edits) for _ in contexts]
-        flat = [lookup for contexts in edits for lookup in contexts]
-        rows, places = torch.arange(len(flat)), torch.tensor([lookup.position for lookup in flat])
-        keys, outputs = passing(job.model, name, [lookup.prompt for lookup in flat], pad)
-        _, hidden = passing(job.model, layers[-1], [lookup.prompt for lookup in flat], pad)
-        if outputs.shape[-1] != hidden.shape[-1]:
-            raise ConfigError(
-                "our own GRACE and WISE need the projection whose output joins the residual stream, such as "
-                "mlp.down_proj, mlp.c_proj or mlp.fc_out", key="inner_params", value=job.hparams.inner_params,
-            )  # fmt: skip
-        # it is added there, so a change of the stream is a change of this output
-        first = [owner.index(number) for number in range(len(edits))]
-        changes = (values.T - hidden[rows, places][first])[owner]  # the same change in every context
-        return NewEdits(
-            keys[rows, places].T, outputs[rows, places].T, changes.T, [targets[i] for i in owner], len(edits)
-        )
+        keys, outputs = at_lookups(job.model, job.tokenizer, edits, name, name)
+        owner = owner_of_lookups(edits)
+        # the same change in every context
+        return NewEdits(keys, outputs, changes[:, owner], [targets[i] for i in owner], len(edits))
+
+    def _bound(self, job: Job, name: str) -> tuple[str, float] | None:
+        """Whose norm bounds a value's change: the decoder layer's, where what the module puts out is added to it."""
+        layer = decoder_layers(name)[-1]
+        share = stream_share(job.model, layer, name)
+        return (layer, 1 / share) if share is not None else None
 
 
 def not_edited_anew(old: NewEdits, new: NewEdits) -> Bool[Tensor, " n"]:

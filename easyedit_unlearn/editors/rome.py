@@ -32,13 +32,12 @@ class ROME(LocateThenEdit):
     def needs_statistics(self, hparams: Any) -> bool:
         return bool(hparams.mom2_adjustment)
 
-    def norm_of(self, hparams: Any) -> str | None:
-        return str(hparams.mlp_module_tmp.format(max(hparams.layers)))
+    def bounded_by_module(self, hparams: Any) -> bool:
+        return True
 
-    def solve(self, job: Job, layer: str, keys: Tensor, residuals: Tensor, covariance: Tensor | None) -> Tensor:
+    def solution(self, job: Job, layer: str, keys: Tensor, covariance: Tensor | None) -> Tensor:
         # float64: covariances of neighbouring activations are all but singular
-        covariance = None if covariance is None else covariance.double()
-        return rome_update(keys.double(), residuals.double(), covariance).float()
+        return rome_solution(keys.double(), None if covariance is None else covariance.double())
 
 
 def rome_update(
@@ -46,6 +45,14 @@ def rome_update(
     residuals: Float[Tensor, "d_value n"],
     covariance: Float[Tensor, "d_key d_key"] | None = None,
 ) -> Float[Tensor, "d_value d_key"]:
+    """:func:`rome_solution` for residuals R = V* - W K."""
+    check_columns(keys, residuals)
+    return residuals @ rome_solution(keys, covariance)
+
+
+def rome_solution(
+    keys: Float[Tensor, "d_key n"], covariance: Float[Tensor, "d_key d_key"] | None = None
+) -> Float[Tensor, "n d_key"]:
     """The smallest update, as C weighs it, that maps the keys exactly to values ``residuals`` away from now.
 
     Delta = R (K^T U)^{-1} U^T with U = C^{-1} K, C with a ridge (:func:`ridged`); U = K without C. For one key that is
@@ -55,9 +62,11 @@ def rome_update(
     larger.
 
     Args:
-        keys: K. residuals: R = V* - W K. covariance: C = E[k k^T].
+        keys: K. covariance: C = E[k k^T].
+
+    Returns:
+        S, of which Delta is R S.
     """
-    check_columns(keys, residuals)
     directions: Tensor = keys if covariance is None else torch.linalg.solve(ridged(covariance), keys)
-    update: Tensor = residuals @ torch.linalg.pinv(keys.T @ directions, rtol=1e-6, hermitian=True) @ directions.T
-    return update
+    solution: Tensor = torch.linalg.pinv(keys.T @ directions, rtol=1e-6, hermitian=True) @ directions.T
+    return solution

@@ -7,6 +7,7 @@ made of everything that decides them, so a cached file is never stale.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.editors.corpus import Corpus
-from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.model.hooks import evaluating, key_value_weight, module_named, watched
+from easyedit_unlearn.errors import ConfigError, DataError, UnlearnWarning
+from easyedit_unlearn.model.device import device_of
+from easyedit_unlearn.model.hooks import evaluating, layer_shape, module_named, watched
+from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
+from easyedit_unlearn.model.prompting import beginning
 from easyedit_unlearn.model.weights import fingerprint
 from easyedit_unlearn.storage import cache_dir, new_directory
 
@@ -44,7 +48,41 @@ def null_space(
     return basis @ basis.T
 
 
-_WINDOW, _BATCH = 256, 4
+_WINDOW, _BATCH, _ROWS = 256, 4, 16
+_TOGETHER = 4096
+"""Tokens whose products are summed in float32, before they are added to the sums in float64."""
+
+
+class _Moments:
+    """Sums of k k^T for some modules, over tokens that come batch by batch; ``add`` is what ``watched`` calls."""
+
+    def __init__(self, model: PreTrainedModel, names: Sequence[str]) -> None:
+        self._model = model
+        self._sums = {
+            name: torch.zeros(_width(model, name), _width(model, name), dtype=torch.float64) for name in names
+        }
+        self._waiting: dict[str, list[Tensor]] = {name: [] for name in names}
+        self.mask: Tensor | None = None
+        self._tokens = 0
+
+    def add(self, name: str, keys: Tensor, _output: Tensor) -> None:
+        flat = keys.reshape(-1, keys.shape[-1]) if self.mask is None else keys[self.mask.bool().to(keys.device)]
+        self._waiting[name].append(flat)
+        if sum(map(len, self._waiting[name])) >= _TOGETHER:
+            self._sum(name)
+
+    def mean(self, tokens: int) -> dict[str, Float[Tensor, "d_key d_key"]]:
+        """Symmetric, float32, on the model's device."""
+        for name in self._sums:
+            self._sum(name)
+        where = device_of(self._model)
+        return {name: (total / max(tokens, 1)).to(where, torch.float32) for name, total in self._sums.items()}
+
+    def _sum(self, name: str) -> None:
+        if self._waiting[name]:
+            keys = torch.cat(self._waiting[name]).float()
+            self._waiting[name] = []
+            self._sums[name] += (keys.T @ keys).to("cpu")
 
 
 def key_moments(
@@ -57,28 +95,49 @@ def key_moments(
 ) -> dict[str, Float[Tensor, "d_key d_key"]]:
     """E[k k^T] over the corpus's tokens for each named module, in float32 on the model's device.
 
-    k is the module's input at one token. Sums are float32 a batch, float64 across batches.
+    k is the module's input at one token. Every window of text begins with what the tokenizer puts before a text: a
+    model that was trained with it makes other keys without. Sums are float32 within some thousand tokens, float64
+    across them. Warns of fewer tokens than keys have dimensions: there are directions that no text was seen in.
 
     Raises:
         DataError: the corpus has no tokens. ConfigError: no such module.
     """
-    sums = {name: torch.zeros(_width(model, name), _width(model, name), dtype=torch.float64) for name in names}
-    seen = 0
-
-    def add(name: str, keys: Tensor, _output: Tensor) -> None:
-        flat = keys.reshape(-1, keys.shape[-1]).float()
-        sums[name] += (flat.T @ flat).to("cpu", torch.float64)
-
-    batches = list(token_windows(tokenizer, corpus))
-    if not batches:
+    moments, seen = _Moments(model, names), 0
+    begin = beginning(tokenizer)
+    windows = list(token_windows(tokenizer, corpus))
+    if not windows:
         raise DataError("the corpus for key statistics has no tokens")
-    advance = progress("key statistics", sum(batch.numel() for batch in batches))
-    with evaluating(model), watched(model, names, add) as forward:
-        for batch in batches:
-            forward(input_ids=batch.to(model.device))
-            seen += batch.numel()
+    tokens = sum(batch.numel() for batch in windows)
+    wide = max(_width(model, name) for name in names)
+    if tokens < wide:
+        warnings.warn(
+            f"{tokens} tokens of text for keys of {wide} dimensions: what the model keeps is known in part only. Give "
+            f"at least {wide}, better ten times as many (unlearn.native.corpus, or EASYEDIT_UNLEARN_DATA)",
+            UnlearnWarning, stacklevel=2,
+        )  # fmt: skip
+    advance = progress("key statistics", tokens)
+    with evaluating(model), watched(model, names, moments.add) as forward:
+        for batch in windows:
+            ids = torch.cat([torch.tensor(begin, dtype=batch.dtype).expand(len(batch), -1), batch], dim=1)
+            forward(input_ids=ids.to(device_of(model)))
+            seen += ids.numel()
             advance(batch.numel())
-    return {name: (total / seen).to(model.device, torch.float32) for name, total in sums.items()}
+    return moments.mean(seen)
+
+
+def prompt_moments(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, names: Sequence[str], prompts: Sequence[str]
+) -> dict[str, Float[Tensor, "d_key d_key"]]:
+    """E[k k^T] over the prompts' tokens, each prompt by itself and as the model is given it, special tokens included:
+    a key in the middle of a running text is another."""
+    texts = [list(tokenizer(prompt).input_ids) for prompt in prompts]
+    moments = _Moments(model, names)
+    with evaluating(model), watched(model, names, moments.add) as forward:
+        for rows in batches([len(text) for text in texts], _ROWS):
+            ids, _, moments.mask = pad_pairs([(texts[i], []) for i in rows], pad_id(tokenizer))
+            where = device_of(model)
+            forward(input_ids=ids.to(where), attention_mask=moments.mask.to(where))
+    return moments.mean(sum(map(len, texts)))
 
 
 def cached_key_moments(
@@ -92,14 +151,16 @@ def cached_key_moments(
 ) -> dict[str, Float[Tensor, "d_key d_key"]]:
     """:func:`key_moments`, computed only for the modules whose file is not there yet."""
     folder = folder or cache_dir() / "statistics"
-    decides = f"{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
+    decides = f"{beginning(tokenizer)}/{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
     paths = {name: folder / hashlib.sha256(f"{decides}/{name}".encode()).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (paths[name] / "moments.safetensors").is_file()]
     if missing:
         for name, moments in key_moments(model, tokenizer, missing, corpus, progress=progress).items():
             with new_directory(paths[name]) as filling:
                 save_file({"moments": moments.cpu().contiguous()}, filling / "moments.safetensors")
-    return {name: load_file(path / "moments.safetensors")["moments"].to(model.device) for name, path in paths.items()}
+    return {
+        name: load_file(path / "moments.safetensors")["moments"].to(device_of(model)) for name, path in paths.items()
+    }
 
 
 def cached_null_space(
@@ -121,7 +182,10 @@ def cached_null_space(
 
 
 def _width(model: PreTrainedModel, name: str) -> int:
-    return int(key_value_weight(module_named(model, name)).shape[1])
+    shape = layer_shape(module_named(model, name))
+    if shape is None:
+        raise ConfigError(f"{name!r} is no linear layer, so it has no keys", key="rewrite_module_tmp")
+    return shape[1]
 
 
 def _tokens_digest(tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> str:

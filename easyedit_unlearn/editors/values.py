@@ -18,8 +18,9 @@ from transformers import PreTrainedModel
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.resume import Resume, resumed
+from easyedit_unlearn.editors.resume import Resumed, Whole, frozen, passes
 from easyedit_unlearn.errors import DivergenceError
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import evaluating, watched
 from easyedit_unlearn.model.inference import answer_nll, pad_pairs
 
@@ -46,31 +47,33 @@ class ValueSettings:
 def optimise_values(
     model: PreTrainedModel,
     layers: Sequence[str],
+    module: str,
     edits: Sequence[Sequence[Lookup]],
     settings: ValueSettings,
     *,
     pad_id: int,
     progress: Progress,
     essence: Sequence[Lookup] = (),
-    norm_of: str | None = None,
+    norm_of: tuple[str, float] | None = None,
     owners: Sequence[int] | None = None,
-) -> Float[Tensor, "d_model queries"]:
-    """Target outputs z of the last of ``layers`` for every query, each over all its contexts.
+) -> Float[Tensor, "d_value queries"]:
+    """What must be added to the module's output at the lookup for every query, each over all its contexts: delta.
 
     Minimises the mean NLL of the target, plus weight_decay |delta| / n^2, plus kl_factor times the KL divergence at the
-    subject in "{subject} is a" from what it was (ROME, equation 4), over delta with |delta| <= clamp n. z0 is the
-    output now, in the query's first context, and n its norm. Queries of one owner share one delta, found for all of
-    them together: the means above are over all their contexts, and n over them.
+    subject in "{subject} is a" from what it was (ROME, equation 4), over delta with |delta| <= clamp n, where n is the
+    norm of the module's output. Queries of one owner share one delta, found for all of them together: the means above
+    are over all their contexts, and n over them. An edit is done when its own loss is below 0.05 nats a token, so its
+    value does not depend on what else is edited in the same call.
 
     Args:
-        layers: names of all decoder layers up to and with the one whose output is optimised, in order.
+        layers: names of all decoder layers up to and with the one that holds the module, in order.
         edits: for each query its contexts.
         essence: for each query its "{subject} is a", without a target; may be empty when kl_factor is 0.
-        norm_of: take n from this module's output (ROME's is the MLP's) and not from the layer's.
+        norm_of: take n from this module's output instead, times a factor (MEMIT's n is the decoder layer's).
         owners: for each query the edit it belongs to; by default every query is one of its own.
 
     Returns:
-        z0 + delta, in float32.
+        delta, in float32; the same for the queries of one owner.
 
     Raises:
         DivergenceError: the loss is not finite. The model is unchanged in every case.
@@ -79,16 +82,17 @@ def optimise_values(
         raise ValueError(f"kl_factor needs one essence a query, got {len(essence)} for {len(edits)}")
     groups = list(_groups(edits, owners or range(len(edits))))
     advance = progress("optimising refusal values", settings.steps * len(groups))
+    source, factor = norm_of or (module, 1.0)
     found = []
-    with evaluating(model):
+    with evaluating(model), frozen(model):
         for units in groups:
             chosen = [i for unit in units for i in unit]
             kept = [essence[i] for i in chosen] if settings.kl_factor else []
-            batch = _Batch([[edits[i] for i in unit] for unit in units], kept, model.device)
-            norms = _norms(model, norm_of or layers[-1], [edits[i][0] for i in chosen], pad_id)
+            norms = factor * _norms(model, source, [edits[i][0] for i in chosen], pad_id)
+            batch = _Batch([[edits[i] for i in unit] for unit in units], kept, norms.device)
+            run, base = passes(model, layers, module, [*batch.rows, *kept], pad_id, at_edit=bool(kept))
             norms = batch.mean(norms, batch.of_queries)
-            with resumed(model, layers, [*batch.rows, *kept], pad_id) as resume:
-                found.append(_optimise(resume, batch, norms, settings, advance))
+            found.append(_optimise(run, batch, norms, base.shape[-1], settings, advance))
     values = torch.cat(found)
     return values[torch.argsort(torch.tensor([i for units in groups for unit in units for i in unit]))].T
 
@@ -120,46 +124,47 @@ class _Batch:
         total, count = answer_nll(logits[:texts], labels[:texts])
         return self.mean(total / count.clamp(min=1), self.of_rows)
 
-    def essence(self, logits: Float[Tensor, "rows span vocabulary"]) -> Float[Tensor, "queries vocabulary"]:
+    def essence(self, at_edit: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "queries vocabulary"]:
         """Log-probabilities at the subject in "... is a"."""
-        return logits[len(self.rows) :, 0].float().log_softmax(-1)
+        return at_edit[len(self.rows) :].float().log_softmax(-1)
 
 
 def _optimise(
-    resume: Resume,
+    run: Whole | Resumed,
     batch: _Batch,
     norms: Float[Tensor, " edits"],
+    width: int,
     settings: ValueSettings,
     advance: Callable[[int], None],
-) -> Float[Tensor, "queries d_model"]:
-    """z of one batch."""
-    start = resume.base[:, 0]
-    initial = start[batch.first].float()
-    delta = initial.new_zeros(batch.edits, initial.shape[1]).requires_grad_()
+) -> Float[Tensor, "queries d_value"]:
+    """delta of one batch."""
+    delta = norms.new_zeros(batch.edits, width).requires_grad_()
     optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
     before: Tensor | None = None
+    done = torch.zeros(batch.edits, dtype=torch.bool, device=delta.device)
     for step in range(settings.steps):
         with torch.enable_grad():
-            edited = start + delta[batch.owner].to(start.dtype)
-            resume.hidden = torch.cat([edited[:, None], resume.base[:, 1:]], dim=1)
-            logits, labels = resume.logits(edited=bool(batch.kept))
+            logits, labels, at_edit = run.logits(delta[batch.owner], at_edit=bool(batch.kept))
             loss = batch.nll(logits, labels) + settings.weight_decay * delta.norm(dim=1) / norms**2
-            if batch.kept:
-                now = batch.essence(logits)
+            if at_edit is not None:
+                now = batch.essence(at_edit)
                 before = now.detach() if before is None else before
                 loss = loss + settings.kl_factor * batch.mean((now.exp() * (now - before)).sum(-1), batch.of_queries)
             whole = loss.sum()  # the edits are independent: each delta sees its own loss alone
         if not torch.isfinite(loss).all():
             raise DivergenceError("the value optimisation is not finite; lower v_lr. The model is as it was")
-        if step == settings.steps - 1 or bool((loss < GOOD_ENOUGH).all()):
+        done |= loss.detach() < GOOD_ENOUGH
+        if step == settings.steps - 1 or bool(done.all()):
             advance(settings.steps - step)
             break
         advance(1)
+        kept = delta.detach().clone()
         delta.grad = torch.autograd.grad(whole, delta)[0]
         optimiser.step()
         with torch.no_grad():
             delta *= (settings.clamp * norms / delta.norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None]
-    return initial + delta.detach()[batch.of_queries]
+            delta.copy_(torch.where(done[:, None], kept, delta))
+    return delta.detach()[batch.of_queries]
 
 
 def _groups(edits: Sequence[Sequence[Lookup]], owners: Sequence[int]) -> Iterator[list[list[int]]]:
@@ -188,8 +193,8 @@ def _groups(edits: Sequence[Sequence[Lookup]], owners: Sequence[int]) -> Iterato
 def _norms(model: PreTrainedModel, name: str, rows: Sequence[Lookup], pad_id: int) -> Tensor:
     """Of the module's output at the edited token, (rows,)."""
     seen: list[Tensor] = []
-    ids, _, mask = (t.to(model.device) for t in pad_pairs([(row.prompt, []) for row in rows], pad_id))
-    with watched(model, [name], lambda _name, _given, output: seen.append(output.float())) as forward:
+    ids, _, mask = (t.to(device_of(model)) for t in pad_pairs([(row.prompt, []) for row in rows], pad_id))
+    with watched(model, [name], lambda _name, _given, output: seen.append(output)) as forward:
         forward(input_ids=ids, attention_mask=mask)
-    norms: Tensor = seen[0][torch.arange(len(rows)), [row.position for row in rows]].norm(dim=1)
+    norms: Tensor = seen[0][torch.arange(len(rows)), [row.position for row in rows]].float().norm(dim=1)
     return norms

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from easyedit_unlearn.components import Job
 from easyedit_unlearn.config.fields import Count, NonNegative, Positive
+from easyedit_unlearn.editors.attain import ENOUGH, attained
 from easyedit_unlearn.editors.inputs import corpus_inputs
 from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
 from easyedit_unlearn.errors import ConfigError, DivergenceError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.memories import Adapter, SideMemory, threshold_between
+from easyedit_unlearn.model.structure import edited_layer
+from easyedit_unlearn.model.weights import check_writable
 
 
 @dataclass
@@ -50,7 +53,7 @@ class WISEHyperParams(MemoryHyperParams):
     load_path: str | None = None
 
 
-_HUNDREDTH = 0.01
+_HUNDREDTH, _FURTHER = 0.01, 12
 
 
 class WISE(MemoryEditor):
@@ -58,6 +61,11 @@ class WISE(MemoryEditor):
     that EasyEdit's own 1.0 fits every model."""
 
     name, HyperParams = "WISE", WISEHyperParams
+
+    def check(self, model: Any, hparams: Any) -> None:
+        """Its steps are in units of the layer's weights, so it must be able to read them."""
+        super().check(model, hparams)
+        check_writable(model, [f"{edited_layer(hparams.inner_params)}.weight"])
 
     def normalise(self, config: dict[str, Any]) -> dict[str, Any]:
         return named_margins(super().normalise(config))
@@ -86,13 +94,19 @@ class WISE(MemoryEditor):
         if not len(text) and not len(outside):
             raise ConfigError("WISE needs a retain set, or text: unlearn.native.corpus", key="unlearn.retain")
         covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
-        change = masked_least_squares(found.keys, found.changes, covariance, mask, 1.0)
+        normal = ridged(covariance + found.keys @ found.keys.T)
+        change = masked_least_squares(found.keys, found.changes, normal, mask)
         settings = MarginSettings(
             hparams.n_iter, hparams.edit_lr * _HUNDREDTH * scale, hparams.norm_constraint, hparams.alpha, hparams.beta,
             hparams.gamma,
         )  # fmt: skip
         advance = job.progress("training the side memory", settings.steps)
         change = sharpen(change, mask, found.keys, found.changes, torch.cat([outside, text]), settings, advance)
+        for _ in range(_FURTHER):  # what the ridge and the margins moved off what was found
+            missing = found.changes - change @ found.keys
+            if not bool((attained(found.changes - missing, found.changes) - 1).abs().gt(1 - ENOUGH).any()):
+                break
+            change = change + masked_least_squares(found.keys, missing, normal, mask)
         return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
 
 
@@ -129,20 +143,18 @@ def random_mask(shape: Sequence[int], ratio: float, generator: torch.Generator) 
 def masked_least_squares(
     keys: Float[Tensor, "d_key n"],
     values: Float[Tensor, "d_value n"],
-    covariance: Float[Tensor, "d_key d_key"],
+    normal: Float[Tensor, "d_key d_key"],
     mask: Bool[Tensor, "d_value d_key"],
-    weight: float,
 ) -> Float[Tensor, "d_value d_key"]:
-    """The change D of W, zero outside the mask, with least |D K - V|^2 + weight tr(D C D^T).
+    """The change D of W, zero outside the mask, with least |D K - V|^2 + tr(D C D^T).
 
     Args:
-        keys: K. values: V. covariance: C, of inputs to be left alone.
+        keys: K. values: V. normal: C + K K^T, with C the second moment of inputs to be left alone, and a ridge.
     """
-    normal = ridged(weight * covariance + keys @ keys.T)
-    aims = values @ keys.T
     if bool(mask.all()):
-        whole: Tensor = torch.linalg.solve(normal, aims.T)
-        return whole.T
+        whole: Tensor = values @ torch.linalg.solve(normal, keys).T
+        return whole
+    aims = values @ keys.T
     change = torch.zeros_like(aims)
     for row, chosen in enumerate(mask):
         own = chosen.nonzero()[:, 0]

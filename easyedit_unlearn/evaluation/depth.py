@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
 from easyedit_unlearn.model.prompting import encode, encode_pair
 from easyedit_unlearn.model.structure import layer_names
@@ -41,7 +42,7 @@ def logit_lens(
     with inferring(model):
         for prompt, answer in pairs:
             before, said = encode_pair(tokenizer, prompt, answer)
-            ids = torch.tensor([before + said], device=model.device)
+            ids = torch.tensor([before + said], device=device_of(model))
             states = model(input_ids=ids, output_hidden_states=True).hidden_states[1:]
             outputs = [norm(state) for state in states[:-1]] + [states[-1]]  # transformers gives the last one normed
             place = slice(len(before) - 1, len(before) + len(said) - 1)
@@ -94,7 +95,7 @@ def _taught(
         total = 0.0
         for start in range(0, len(encoded), ROWS):
             rows = encoded[start : start + ROWS]
-            ids, labels, mask = (t.to(model.device) for t in pad_pairs(rows, pad_id(tokenizer)))
+            ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs(rows, pad_id(tokenizer)))
             with torch.enable_grad():
                 nll, count = answer_nll(*answer_logits(model, ids, labels, mask))
                 loss = (nll / count.clamp(min=1)).sum() / len(encoded)

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, pad_id, pad_pairs
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import encode_pair
@@ -38,7 +39,7 @@ def gradient_norms(
 def _norm(
     model: PreTrainedModel, pair: tuple[list[int], list[int]], pad: int, parameters: Sequence[nn.Parameter]
 ) -> float | None:
-    ids, labels, mask = (t.to(model.device) for t in pad_pairs([pair], pad))
+    ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs([pair], pad))
     total, count = answer_nll(*answer_logits(model, ids, labels, mask))
     gradients = torch.autograd.grad((total / count).sum(), parameters, allow_unused=True)
     norm = math.sqrt(sum(float(g.float().pow(2).sum()) for g in gradients if g is not None))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.processes import alone
 from easyedit_unlearn.storage import cache_dir, replace_file
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
@@ -85,5 +86,5 @@ def _state(model: PreTrainedModel) -> str:
 
     config = {key: value for key, value in model.config.to_dict().items() if "name_or_path" not in key}
     ends = str(getattr(model, "generation_config", None) and model.generation_config.eos_token_id)
-    where = [str(model.dtype), model.device.type, ends, versions(), _code()]
+    where = [str(model.dtype), device_of(model).type, ends, versions(), _code()]
     return json.dumps([fingerprint(model), config, *where], default=str, sort_keys=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.knowledge import ask_all
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.given import GivenSamples
@@ -87,8 +87,8 @@ def free_memory(model: Any) -> int:
     import psutil
     import torch
 
-    if model.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(model.device)[0])
+    if device_of(model).type == "cuda":
+        return int(torch.cuda.mem_get_info(device_of(model))[0])
     return int(psutil.virtual_memory().available)
 
 
@@ -158,8 +158,3 @@ def _answered(sample: ForgetSample, reply: str) -> ForgetSample:
             "the answer: (question, answer)"
         )
     return replace(sample, answer=own_answer(sample.question, reply), response=reply)
-
-
-def existing(path: str | Path) -> bool:
-    """True if it is a file's path rather than a method's name."""
-    return str(path).endswith((".yaml", ".yml")) or "/" in str(path)

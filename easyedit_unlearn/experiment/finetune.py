@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,10 @@ RECORD = "finetuned.json"
 
 def finetuned_checkpoint(
     model: str, data: Sequence[str], out: Path, settings: FinetuneSettings, *, overwrite: bool, style: PromptStyle,
-    plugins: Plugins, progress: Progress = no_progress,
+    plugins: Plugins, progress: Progress = no_progress, where: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Fine-tune ``model`` and write the checkpoint ``out``; what was made of the same model, data and settings before
-    stays.
+    stays. ``where``: device and precision, as ``load_model`` takes them.
 
     Returns:
         A line that says what was done.
@@ -119,7 +119,7 @@ def finetuned_checkpoint(
                 "must be all or firstN: what is known already need not be learned", key=f"--data {source}"
             )
     samples = [sample for source in sources for sample in pick(source, lambda _samples: frozenset())]
-    pair = load_model(model, device=placement(None)["device"])
+    pair = load_model(model, **(where or placement(None)))
     made = _digest(pair, samples, settings, style)
     if _holds(out, made):
         return f"{out}: already fine-tuned so; nothing to do"

@@ -8,7 +8,7 @@ from easyedit_unlearn.components import Metric, SetMetric
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.evaluation.aggregate import paired, summarise, whole
 from easyedit_unlearn.evaluation.scoring import by_question
-from easyedit_unlearn.results import UNDESCRIBED, Record, Row, row_of
+from easyedit_unlearn.results import UNDESCRIBED, Record, Row, measure, row_of
 from easyedit_unlearn.types import Evaluation, Scores, Selection, Target
 from easyedit_unlearn.versions import versions
 
@@ -38,6 +38,19 @@ def evaluation_row(
     }
     unmeasured: Row = {"seconds": None, "peak_memory_mb": None, "versions": versions()}
     return row_of(UNDESCRIBED, about, counts, measures, unmeasured)
+
+
+def advice(row: Row, hparams: UnlearnHyperParams) -> Row:
+    """The next step, where more than half of the facts known before are still given."""
+    rate = measure(row, "forget_answer_rate")
+    if rate is None or rate <= 0.5:
+        return {}
+    known = row["n_known"]
+    return {
+        "advice": f"{round(rate * known)} of {known} known facts are still given: these settings do not fit this model "
+        f"or this set. Search better ones with `easyedit-unlearn tune MODEL --method {hparams.alg_name}`, or try "
+        "AlphaEdit or GRACE"
+    }
 
 
 def described(hparams: UnlearnHyperParams, host: str) -> Row:

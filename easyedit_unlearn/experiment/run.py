@@ -23,7 +23,7 @@ from easyedit_unlearn.experiment.knowledge import Knowledge
 from easyedit_unlearn.experiment.measure import Measured
 from easyedit_unlearn.experiment.refusals import Refusals
 from easyedit_unlearn.experiment.requests import prepare
-from easyedit_unlearn.experiment.rows import described, evaluation_row, records
+from easyedit_unlearn.experiment.rows import advice, described, evaluation_row, records
 from easyedit_unlearn.host.running import import_host, make_editor, run_edits, undone_after
 from easyedit_unlearn.model.lowrank import LowRank
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
@@ -179,8 +179,10 @@ class Run:
             row = row_of(
                 self._row(about, before, after),
                 {"n_requests": requests, "seconds": seconds, "peak_memory_mb": memory},
+                {"attainment": editor.unlearning_state.get("attainment")},
                 self._editing(editor.model, before, used),
             )
+            row = row_of(row, advice(row, hparams))
             self.results.rows.append(row)
             self.results.samples += records(about["label"], self.selection, before, after, used)
             self._probe(row, editor.model, after)

@@ -16,23 +16,23 @@ from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.choosing import (
     Samples,
     chosen_method,
-    existing,
     free_memory,
     nearest_first,
     off_topic,
     source_of,
 )
 from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.resolve import for_model, is_file
 from easyedit_unlearn.experiment.result import UnlearnResult
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.edits import Snapshot
-from easyedit_unlearn.model.load import load_model, placement
+from easyedit_unlearn.model.load import Precision, load_model, placed
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
-from easyedit_unlearn.types import ModelSpec
+from easyedit_unlearn.types import ModelPair, ModelSpec
 
 KEPT = 20
 """Of the bundled facts that a model knows, at most so many to retain, and as many to hold out."""
@@ -46,6 +46,9 @@ def unlearn(
     retain: Samples | None = None,
     holdout: Samples | None = None,
     overrides: Mapping[str, Any] | None = None,
+    dtype: Precision = "auto",
+    device: Any = None,
+    device_map: str | None = None,
     plugins: Plugins | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
@@ -61,12 +64,15 @@ def unlearn(
         forget: questions, whose answers are then the model's own; (question, answer) pairs; records with the fields of
             a JSON-lines file; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
             question is about: a record's ``subject``, or else the name that stands in it, else its last word.
-        method: a registered method, for which hparams are shipped for this model; or a path or shipped name of hparams;
-            or ``"auto"``, which chooses by the number of facts and the memory that is free (``result.why``).
+        method: a registered method, whose hparams are those shipped for this model or derived from it; or a path or
+            shipped name of hparams; or ``"auto"``, which chooses by the number of facts and the memory that is free
+            (``result.why``).
         retain: what a method may train on to keep, in the same forms. By default bundled facts that the model knows and
             that share no name with what is to be forgotten, nearest in wording first: what suffers first must be seen.
         holdout: what is only evaluated, likewise; the two take these facts in turn.
         overrides: in place of what the hparams say, by dotted key: ``{"unlearn.target": {"builder": "self_improve"}}``.
+        dtype, device, device_map: of a model that is loaded here: "bfloat16", "cuda:1", "auto" (accelerate); by default
+            the checkpoint's own precision, on the first CUDA device where there is one.
 
     Raises:
         DataError: the model does not know what it should forget, or data are malformed.
@@ -78,11 +84,10 @@ def unlearn(
     """
     plugins = plugins or default_plugins()
     with Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
-        pair = model if isinstance(model, tuple) else load_model(model, **placement(None))
+        pair = model if isinstance(model, tuple) else load_model(model, **placed(device, dtype, device_map))
         goal = source_of(forget, pair, plugins, "forget")
-        name, why = _method(method, pair[0], parse_split(goal.split)[1] or len(load(goal)))
-        hparams = UnlearnHyperParams.from_hparams(name, plugins=plugins, overrides=dict(overrides or {}))
-        hparams = _with_text(hparams, overrides or {}, plugins)
+        name, why = _method(method, pair, parse_split(goal.split)[1] or len(load(goal)), plugins)
+        hparams = _with_text(for_model(name, pair, plugins, dict(overrides or {})), overrides or {}, plugins)
         settings = hparams.unlearn
         config = EvalConfig(goal, prompt=settings.prompt, max_new_tokens=settings.max_new_tokens, remember=True)
         run = Run(pair, config, plugins=plugins, progress=bars.progress)
@@ -103,15 +108,15 @@ def unlearn(
         raise
 
 
-def _method(method: str, model: Any, count: int) -> tuple[str, str]:
+def _method(method: str, pair: ModelPair, count: int, plugins: Plugins) -> tuple[str, str]:
     """The hparams to read, and why the method was chosen."""
-    if existing(method):
+    if is_file(method):
         return method, f"{method}: as asked"
     why = f"{method}: as asked"
     if method == "auto":
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        method, why = chosen_method(count, free_memory(model), weights)
-    return hparams_name(method, model), why
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in pair[0].parameters())
+        method, why = chosen_method(count, free_memory(pair[0]), weights)
+    return hparams_name(method, *pair, plugins), why
 
 
 def _with_text(hparams: UnlearnHyperParams, overrides: Mapping[str, Any], plugins: Plugins) -> UnlearnHyperParams:

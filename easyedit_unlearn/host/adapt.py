@@ -21,6 +21,7 @@ from easyedit_unlearn.host.serving import comparable
 from easyedit_unlearn.host.session import (
     Session,
     active,
+    check_acts,
     host_module,
     keep_globals,
     on_right_device,
@@ -28,6 +29,7 @@ from easyedit_unlearn.host.session import (
     take_up_globals,
 )
 from easyedit_unlearn.host.supply import adapt_statistics, forget_last_edit, supply, untie
+from easyedit_unlearn.model.device import device_of
 
 _MARK = "_easyedit_unlearn_adapted"
 _CALLS = ("edit", "batch_edit", "edit_requests", "normal_edit", "generate_edit", "edit_dataset")
@@ -68,7 +70,7 @@ def _construct(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> None:
     name = model_label(hparams.model_name)
     model, tokenizer = load_for_host(hparams)
     tokenizer = tokenizer_for_host(tokenizer, hparams.method)
-    hparams.device = model.device.index or 0 if model.device.type == "cuda" else "cpu"
+    hparams.device = device_of(model).index or 0 if device_of(model).type == "cuda" else "cpu"
     hparams.model_name = (model, tokenizer)
     hparams.method.complete(hparams)
     untie(hparams, model)
@@ -97,6 +99,7 @@ def _call(wrapped: Any, editor: Any, args: Any, kwargs: Any) -> Any:
         on_right_device(hparams.device),
         _undone_or_kept(now, editor, _persists(kwargs)),
     ):
+        check_acts(editor.model, hparams)
         now.guard.keep(hparams.method.parameters(editor.model, hparams))
         prompts = kwargs["prompts"] if "prompts" in kwargs else args[0] if args else []
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)

@@ -9,7 +9,7 @@ from typing import Any
 
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
-from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.errors import HostError, in_one_line
 from easyedit_unlearn.host.cpu import our_own_code
 from easyedit_unlearn.host.find import require_host
 from easyedit_unlearn.host.retain import retain_pairs
@@ -54,7 +54,8 @@ def contract(find: Callable[[], Method]) -> Callable[..., Any]:
                     f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
                     "(unlearn: {retain: {task: facts, split: retain}})"
                 )
-            method.apply(Job(model, tok, requests, hparams, retain, now.progress, now.state))
+            with in_one_line(f"{method.name} does not run on {type(model).__name__}"):
+                method.apply(Job(model, tok, requests, hparams, retain, now.progress, now.state))
             now.guard.check_finite()
         persists = require_host().kind == "release" and not keep_original_weight
         return model, originals if return_orig_weights and not persists else {}

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from easyedit_unlearn.errors import HostError
 
@@ -16,8 +16,6 @@ PACKAGE = "easyeditor"
 HOME_VARIABLE = "EASYEDIT_HOME"
 INSTALL_RELEASE = 'pip install --no-deps easyeditor==0.0.1.dev0 && pip install "requests>=2"'
 GET_MAIN = "git clone https://github.com/zjunlp/EasyEdit && export EASYEDIT_HOME=$PWD/EasyEdit"
-# By these EasyEdit's BaseEditor tells models apart (it raises a bare NotImplementedError otherwise).
-LOADER_NAMES = ("t5", "gpt", "llama", "baichuan", "chatglm", "internlm", "qwen", "mistral")
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,6 @@ def require_host() -> HostInfo:
             f"or use its main branch: {GET_MAIN}"
         )
     return info
-
-
-def check_model_name(name: Any) -> None:
-    """Raises HostError for a path that EasyEdit's loader would not recognise."""
-    if isinstance(name, tuple) or name == "embedded" or any(known in str(name).lower() for known in LOADER_NAMES):
-        return
-    raise HostError(
-        f"model {name}: EasyEdit chooses its loader by the path, which must contain one of "
-        f"{', '.join(LOADER_NAMES)}; rename the directory, or pass a (model, tokenizer) pair as model_name"
-    )
 
 
 def clone_path() -> Path | None:

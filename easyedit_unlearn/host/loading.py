@@ -7,7 +7,6 @@ from typing import Any
 
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
-from easyedit_unlearn.host.find import check_model_name
 from easyedit_unlearn.model.load import load_model, placement
 
 
@@ -15,7 +14,6 @@ def load_for_host(hparams: UnlearnHyperParams) -> Any:
     name = hparams.model_name
     if isinstance(name, tuple):
         return name
-    check_model_name(name)
     return load_model(name, **placement(hparams))
 
 

@@ -19,7 +19,7 @@ from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.environment import own_random_state
 from easyedit_unlearn.host.cpu import CudaToCpu
 from easyedit_unlearn.host.find import PACKAGE, require_host
-from easyedit_unlearn.model.weights import WeightGuard, guarded
+from easyedit_unlearn.model.weights import WeightGuard, check_writable, guarded
 
 _GLOBALS: Mapping[str, Any] = {
     "CONTEXT_TEMPLATES_CACHE": None, "inv_mom2_cache": {}, "COV_CACHE": {}, "P_loaded": False, "cache_c_new": False,
@@ -77,6 +77,12 @@ def session(model: nn.Module, seed: int) -> Iterator[Session]:
             yield mine
         finally:
             _active.reset(token)
+
+
+def check_acts(model: nn.Module, hparams: Any) -> None:
+    """Raise UnlearnError where the method cannot act on this model: before work is done rather than after."""
+    hparams.method.check(model, hparams)
+    check_writable(model, hparams.method.parameters(model, hparams))
 
 
 @contextmanager

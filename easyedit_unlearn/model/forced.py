@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.inference import (
     IGNORED,
@@ -92,20 +93,20 @@ def _token_by_token(model: PreTrainedModel) -> bool:
 
 def _at_once(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and labels of one batch, as ``answer_nll`` takes them."""
-    ids, labels, mask = (t.to(model.device) for t in pad_pairs(pairs, pad))
+    ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs(pairs, pad))
     return answer_logits(model, ids, labels, mask)
 
 
 def _after_prompt(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The same where all pairs have one prompt, which is run once up to its last token."""
     prompt = pairs[0][0]
-    before = torch.tensor([prompt[:-1]], device=model.device)
+    before = torch.tensor([prompt[:-1]], device=device_of(model))
     output: Any = model(input_ids=before, use_cache=True)
     name = cache_name(output)
     if output[name] is None:  # a model without a cache
         return _at_once(model, pairs, pad)
     output[name].batch_repeat_interleave(len(pairs))
-    ids, labels, mask = (t.to(model.device) for t in pad_pairs([(prompt[-1:], answer) for _, answer in pairs], pad))
+    ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs([(prompt[-1:], answer) for _, answer in pairs], pad))
     seen = torch.cat([mask.new_ones(len(pairs), len(prompt) - 1), mask], dim=1)
     return answer_logits(model, ids, labels, seen, **{name: output[name]})
 

@@ -32,6 +32,35 @@ def key_value_weight(module: nn.Module) -> Tensor:
     return weight.T if type(module).__name__ == "Conv1D" else weight
 
 
+def layer_shape(module: nn.Module) -> tuple[int, int] | None:
+    """(d_value, d_key) of a linear module, also of one whose weight is packed (8-bit, 4-bit); None for any other."""
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    weight = getattr(module, "weight", None)
+    if type(module).__name__ == "Conv1D" and isinstance(weight, Tensor):
+        return weight.shape[1], weight.shape[0]
+    return None
+
+
+def by_rows(tensor: Tensor, rows: int) -> Tensor:
+    """(rows, length, d): OPT gives its MLP the tokens of all rows in one line."""
+    return tensor.reshape(rows, -1, tensor.shape[-1]) if tensor.dim() == 2 else tensor
+
+
+@contextmanager
+def changing(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within, the named module puts out ``change`` of its output."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        return with_hidden(output, change(hidden_of(output)))
+
+    handle = module_named(model, name).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def hidden_of(output: Any) -> Tensor:
     """A decoder layer's hidden states: transformers 4 wraps them in a tuple, 5 does not."""
     hidden: Tensor = output[0] if isinstance(output, tuple) else output
@@ -53,10 +82,12 @@ def watched(
     """
     waiting: set[str] = set()
     wanted = list(names)
+    rows = [1]
 
     def hook_for(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            see(name, inputs[0], hidden_of(output))
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            given = inputs[0] if inputs else kwargs["hidden_states"]
+            see(name, by_rows(given, rows[0]), by_rows(hidden_of(output), rows[0]))
             waiting.discard(name)
             if stop and not waiting:
                 raise _Enough
@@ -65,6 +96,7 @@ def watched(
 
     def forward(**inputs: Any) -> None:
         waiting.update(wanted)
+        rows[0] = len(inputs["input_ids"])
         try:
             model(**inputs, use_cache=False)
         except _Enough:
@@ -72,7 +104,7 @@ def watched(
 
     with ExitStack() as stack:
         for name in wanted:
-            handle = module_named(model, name).register_forward_hook(hook_for(name))
+            handle = module_named(model, name).register_forward_hook(hook_for(name), with_kwargs=True)
             stack.callback(handle.remove)
         yield forward
 

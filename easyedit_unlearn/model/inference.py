@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from easyedit_unlearn.model.device import device_of
+from easyedit_unlearn.model.prompting import beginning
+
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
 IGNORED = -100
@@ -41,7 +44,7 @@ def generate_replies(
         for rows in batches([len(ids) for ids in encoded], batch_size):
             ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
             ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
-            batch, mask = ids.flip(1).to(model.device), ones.flip(1).to(model.device)
+            batch, mask = ids.flip(1).to(device_of(model)), ones.flip(1).to(device_of(model))
             output: torch.Tensor = model.generate(  # type: ignore[operator]
                 input_ids=batch, attention_mask=mask, generation_config=settings
             )
@@ -53,15 +56,19 @@ def generate_replies(
 
 
 def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, window: int = 256) -> float:
-    """exp of the mean cross-entropy per token of ``text``, in windows of ``window`` tokens without overlap."""
-    ids = torch.tensor(tokenizer(text).input_ids)
+    """exp of the mean cross-entropy per token of ``text``, in windows of ``window`` tokens without overlap, each after
+    what the tokenizer puts before a text."""
+    begin = beginning(tokenizer)
+    ids = torch.tensor(tokenizer(text).input_ids[len(begin) :])
     total, count = 0.0, 0
     with inferring(model):
         for chunk in ids.split(window):
             if len(chunk) < 2:
                 continue
-            batch = chunk[None].to(model.device)
-            nll, tokens = answer_nll(model(input_ids=batch).logits, batch)
+            batch = torch.cat([torch.tensor(begin, dtype=chunk.dtype), chunk])[None].to(device_of(model))
+            labels = batch.clone()
+            labels[:, : len(begin)] = IGNORED
+            nll, tokens = answer_nll(model(input_ids=batch).logits, labels)
             total, count = total + float(nll.sum()), count + int(tokens.sum())
     return float(torch.tensor(total / count).exp()) if count else float("nan")
 

@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from easyedit_unlearn.environment import quiet_transformers
-from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path
+from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
+from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path, is_embedded
 from easyedit_unlearn.storage import ADAPTER_FILE
 from easyedit_unlearn.types import ModelPair, ModelSpec
 
+Precision = Literal["auto", "bfloat16", "float16", "float32"]
+"""``auto`` is the checkpoint's own."""
 
-def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> ModelPair:
+
+def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto", device_map: Any = None) -> ModelPair:
     """The model and tokenizer that ``spec`` names, in eval mode, with the memories that lie beside a checkpoint.
 
     Args:
         spec: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is returned as is.
         device: where to put it; by default where transformers puts it.
-        dtype: a torch dtype, or "auto" for the checkpoint's own.
+        dtype: a torch dtype or its name, or "auto" for the checkpoint's own.
+        device_map: "auto" spreads the model over what there is (accelerate), in place of ``device``.
 
     Raises:
-        UnlearnError: nothing loads from there. Remote code is never run.
+        UnlearnError: nothing loads from there, or not so. Remote code is never run.
     """
     if isinstance(spec, tuple):
         return spec
-    path = str(embedded_path() if spec == EMBEDDED else spec)
-    if not Path(path).is_dir() and (Path(path).is_absolute() or path.startswith((".", "~")) or path.count("/") > 1):
-        raise UnlearnError(f"model {path}: no such directory")
+    path = str(embedded_path(spec) if is_embedded(spec) else spec)  # type: ignore[arg-type]
+    _check_path(path)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    placed = {} if device_map is None else {"device_map": device_map}
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False, **placed)
+    except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnlearnError(f"model {path}: does not load as a causal language model: {reason}") from error
+        where = (
+            "" if Path(path).is_dir() else "no directory here, and not to be had from the Hub either (no network?); "
+        )
+        raise UnlearnError(f"model {path}: {where}does not load as a causal language model: {reason}") from error
     if tokenizer.pad_token is None:  # EasyEdit's own convention; masks come from lengths here, never from pad ids
         tokenizer.pad_token = tokenizer.eos_token
-    if device is not None:
+    if device is not None and device_map is None:
         model = model.to(device)
     if (Path(path) / ADAPTER_FILE).is_file():
         from easyedit_unlearn.model.memory_files import load_adapters
@@ -48,22 +56,54 @@ def load_model(spec: ModelSpec, *, device: Any = None, dtype: Any = "auto") -> M
     return model.eval(), tokenizer
 
 
+def _check_path(path: str) -> None:
+    """Raises UnlearnError for what cannot be a model."""
+    folder = Path(path)
+    if not folder.is_dir() and (folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1):
+        raise UnlearnError(f"model {path}: no such directory")
+    if folder.is_dir() and not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        raise UnlearnError(f"model {path}: is the folder of a run; its model is {path.rstrip('/')}/model")
+
+
 def placement(hparams: Any) -> dict[str, Any]:
-    """Device and dtype that hparams ask for, by EasyEdit's rules: float32 unless ``fp16``; the CPU without CUDA.
+    """Device, precision and device map that hparams ask for (``device``, ``unlearn.dtype``, ``unlearn.device_map``), as
+    :func:`load_model` takes them. A CUDA index means the CPU where there is no CUDA, as in all of EasyEdit's files.
 
     Raises:
-        UnlearnError: ``model_parallel`` without CUDA.
+        UnlearnError: a device or precision that is not there; ``model_parallel`` without CUDA.
     """
+    settings = getattr(hparams, "unlearn", None)
+    dtype = getattr(settings, "dtype", "auto")
+    if dtype == "auto" and getattr(hparams, "fp16", False):
+        dtype = "float16"
+    return placed(
+        getattr(hparams, "device", None), dtype, getattr(settings, "device_map", None),
+        parallel=getattr(hparams, "model_parallel", False),
+    )  # fmt: skip
+
+
+def placed(
+    device: Any, dtype: str = "auto", device_map: str | None = None, *, parallel: bool = False
+) -> dict[str, Any]:
+    """The same, of single values; see :func:`placement`."""
     import torch
 
-    if getattr(hparams, "model_parallel", False) and not torch.cuda.is_available():
+    cuda = torch.cuda.is_available()
+    if parallel and not cuda:
         raise UnlearnError("model_parallel: true needs CUDA devices; set it to false")
-    device = getattr(hparams, "device", None)
-    if not torch.cuda.is_available():
-        device = "cpu"
-    elif device is None or isinstance(device, int) or str(device).isdigit():
-        device = f"cuda:{device or 0}"
-    return {"device": device, "dtype": torch.float16 if getattr(hparams, "fp16", False) else torch.float32}
+    named = str(device)
+    if named.startswith("cuda") and not cuda:
+        raise UnlearnError(f"device {named}: there is no CUDA here; leave it out, or say cpu")
+    if device is None or isinstance(device, int) or named.isdigit():
+        device = f"cuda:{device or 0}" if cuda else "cpu"
+    if dtype not in get_args(Precision):
+        raise UnlearnError(f"dtype {dtype!r}: there are {', '.join(get_args(Precision))}")
+    if dtype == "bfloat16" and str(device).startswith("cuda") and not torch.cuda.is_bf16_supported():
+        raise UnlearnError("dtype bfloat16: this CUDA device lacks it; say float16 or float32")
+    if dtype == "float16" and str(device) == "cpu":
+        warnings.warn("float16 is slow on a CPU; bfloat16 or float32 are not", UnlearnWarning, stacklevel=2)
+    spread = device_map or ("auto" if parallel else None)
+    return {"device": device, "dtype": dtype if dtype == "auto" else getattr(torch, dtype), "device_map": spread}
 
 
 def embedded_model() -> ModelPair:

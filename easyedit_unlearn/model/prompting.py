@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from easyedit_unlearn.errors import DataError, UnlearnError, UnlearnWarning
@@ -77,7 +77,27 @@ def format_prompt(
     for asked, reply in shots:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
     messages.append({"role": "user", "content": question})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = chat_text(tokenizer, messages)
+    if system is not None and (text is None or system not in text):
+        # a template without a system role, or one that drops it: the first question says it
+        first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
+        text = chat_text(tokenizer, [first, *messages[2:]])
+    if text is None:
+        raise UnlearnError("the tokenizer's chat template cannot express this conversation; use the prompt style 'raw'")
+    return text
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str | None:
+    """The conversation up to where the next reply begins; None where the template cannot express it (a role that it
+    does not have, roles that do not alternate)."""
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError:
+        return None
     if not isinstance(text, str):
         raise UnlearnError("the tokenizer's chat template did not give text")
     bos = tokenizer.bos_token
@@ -85,6 +105,15 @@ def format_prompt(
     if isinstance(bos, str) and added[:1] == [tokenizer.bos_token_id]:
         text = text.removeprefix(bos)
     return text
+
+
+def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that the tokenizer puts before every text, such as begin-of-text."""
+    with_all, bare = list(tokenizer("a").input_ids), list(tokenizer("a", add_special_tokens=False).input_ids)
+    for start in range(len(with_all) - len(bare) + 1):
+        if with_all[start : start + len(bare)] == bare:
+            return with_all[:start]
+    return []
 
 
 def begun(prompt: str, reply: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.environment import own_random_state
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import end_ids, inferring, own_settings, pad_id
 
 
@@ -34,7 +35,7 @@ def sample_replies(
         max_new_tokens=draw.max_new_tokens, do_sample=True, temperature=draw.temperature, top_p=draw.top_p, top_k=0,
         num_return_sequences=draw.count, eos_token_id=ends or None, pad_token_id=pad_id(tokenizer),
     )  # fmt: skip
-    ids = torch.tensor([tokenizer(prompt).input_ids], device=model.device)
+    ids = torch.tensor([tokenizer(prompt).input_ids], device=device_of(model))
     with inferring(model), own_settings(model, settings), own_random_state(draw.seed):
         output: torch.Tensor = model.generate(  # type: ignore[operator]
             input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings

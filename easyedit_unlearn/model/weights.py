@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from easyedit_unlearn.errors import ConfigError, DivergenceError
+from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnError
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.memories import attached
 
@@ -36,16 +36,13 @@ class WeightGuard:
         costs no second copy of the model.
 
         Raises:
-            ConfigError: the model has no such parameter.
+            ConfigError: see :func:`check_writable`.
         """
+        names = list(names)
+        check_writable(self.model, names)
         parameters = dict(self.model.named_parameters())
         current: dict[str, Tensor] = {}
         for name in names:
-            if name not in parameters:
-                raise ConfigError(
-                    f"{type(self.model).__name__} has no parameter {name!r}: the hparams' layers and module names "
-                    "(rewrite_module_tmp) are for another model"
-                )
             kept, now = self.originals.get(name), parameters[name].detach()
             current[name] = kept if kept is not None and torch.equal(kept, now) else now.clone()
             self.originals.setdefault(name, current[name])
@@ -94,6 +91,41 @@ class WeightGuard:
             self.model.config.use_cache = self._use_cache  # type: ignore[union-attr]
         if not self._checkpointing:
             checkpointing_off(self.model)
+
+
+_WRITABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def check_writable(model: nn.Module, names: Iterable[str]) -> None:
+    """Raise unless the named parameters are there, in memory and plain numbers, so that a change can be added to them.
+
+    Raises:
+        ConfigError: the model has no such parameter. UnlearnError: it is offloaded, or packed to a few bits.
+    """
+    parameters = dict(model.named_parameters())
+    for name in names:
+        parameter = parameters.get(name)
+        packed = getattr(getattr(model, "config", None), "quantization_config", None) is not None
+        if parameter is None and not (packed and _has_module(model, name.rpartition(".")[0])):
+            raise ConfigError(
+                f"{type(model).__name__} has no parameter {name!r}: the hparams' layers and module names "
+                "(rewrite_module_tmp) are for another model"
+            )
+        if parameter is None or parameter.dtype not in _WRITABLE:
+            kind = "packed" if parameter is None else str(parameter.dtype).removeprefix("torch.")
+            raise UnlearnError(
+                f"{name} is {kind} (a quantised model), so no change can be added to it: load the model unquantised "
+                "(--dtype bfloat16), or use GRACE or ICR, which leave the weights alone"
+            )
+        if parameter.is_meta:
+            raise UnlearnError(
+                f"{name} is offloaded to disk, so no change can be added to it: give a device map that keeps the "
+                "layers that change in memory, or use ICR"
+            )
+
+
+def _has_module(model: nn.Module, name: str) -> bool:
+    return any(name == one for one, _ in model.named_modules())
 
 
 def checkpointing(model: nn.Module) -> bool:

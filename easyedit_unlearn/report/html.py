@@ -14,6 +14,7 @@ from easyedit_unlearn.report.markdown import PAIRS
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
     REFUSALS,
+    advice_lines,
     all_rows,
     before_of,
     best_places,
@@ -49,6 +50,7 @@ def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[st
         pair_headings=PAIRS,
         pairs=comparison_cells(rows, results.samples),
         intervals=interval_lines(rows),
+        advice=advice_lines(rows),
         probes=[(row, probe_cells(row)) for row in rows if row.get("probes", {}).get("facts")],
         metrics=_metrics(rows, metrics),
         charts={name: Markup(svg) for name, svg in (charts or {}).items()},  # noqa: S704

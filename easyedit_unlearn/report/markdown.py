@@ -12,6 +12,7 @@ from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe
 from easyedit_unlearn.report.table import (
     GROUPS,
     REFUSALS,
+    advice_lines,
     all_rows,
     before_of,
     best_places,
@@ -41,6 +42,7 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
         "Shares are over the facts that the model knew before; the best of each column is bold. 95 % intervals:",
     ]
     lines += ["", *(f"- {_md(line)}" for line in interval_lines(rows))]
+    lines += ["", *(_md(line) for line in advice_lines(rows))] if advice_lines(rows) else []
     if given := refusal_cells(rows):
         headings = [column.heading for column in REFUSALS]
         lines += ["", "The refusals they were given:", "", *markdown_table(headings, given)]

@@ -22,6 +22,8 @@ _LAST = (
            "percent", "up"),
     Column("generality", "generality", "the same, asked in other words", "percent", "up"),
     Column("locality", "locality", "share of what was said on the neighbours that still comes", "percent", "up"),
+    Column("attainment", "attainment", "of the change that an editor promised, the smallest share that came about",
+           "number", "up"),
     Column("ppl_after", "perplexity", "on the bundled text; the first row is the value before", "number",
            short="perplexity"),
     Column("seconds", "seconds", "of unlearning through BaseEditor, EasyEdit's own checks included", "number",
@@ -29,7 +31,7 @@ _LAST = (
     Column("peak_memory_mb", "peak MB", "of the whole process while unlearning, in 10^6 bytes", "number", short="MB"),
 )  # fmt: skip
 _WIDE = frozenset(
-    "reliability generality locality rephrase_refusal_rate retain_refusal_rate holdout_refusal_rate".split()
+    "attainment reliability generality locality rephrase_refusal_rate retain_refusal_rate holdout_refusal_rate".split()
 )
 REFUSALS = (
     Column("label", "method", "the method, and its recipe", "text"),
@@ -141,6 +143,11 @@ def interval_lines(rows: Sequence[Row]) -> list[str]:
         ]
         lines.append(f"{row['label']}: {', '.join(parts)}")
     return lines
+
+
+def advice_lines(rows: Sequence[Row]) -> list[str]:
+    """The next step, for each method that left most of the facts standing."""
+    return [f"{row['label']}: {row['advice']}" for row in rows if row.get("advice")]
 
 
 def excerpt(samples: Sequence[Record], count: int = 3) -> list[dict[str, Any]]:

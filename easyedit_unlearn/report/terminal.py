@@ -14,6 +14,7 @@ from easyedit_unlearn.evaluation.reference import HOW_TO
 from easyedit_unlearn.report.metrics import metric_cells, overall_cells, probe_cells, without_reference
 from easyedit_unlearn.report.table import (
     REFUSALS,
+    advice_lines,
     all_rows,
     best_places,
     cell,
@@ -58,6 +59,8 @@ def print_report(console: Console, results: Results, columns: Sequence[Column]) 
     console.print(Text("95 % intervals, answer given:"))
     for line in interval_lines(rows):
         console.print(Text(f"  {line}"))
+    for line in advice_lines(rows):
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
     if given := refusal_cells(rows):
         console.print()
@@ -85,6 +88,8 @@ def print_leaderboard(console: Console, results: Results, columns: Sequence[Colu
             ]
             table.add_row(*texts)
         console.print(table)
+    for line in advice_lines(every):
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
     for row in every:
         if row.get("stopped"):
             console.print(Text(printable(f"{row['label']}: {row['stopped']}"), style="red"), soft_wrap=True)

@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter
 from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.config.examples import Examples, read_examples
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 from easyedit_unlearn.storage import cache_dir, write_json
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
@@ -118,7 +119,7 @@ def _candidates(
     draw = Draw(options.candidates, options.temperature, options.top_p, options.max_new_tokens, context.seed)
     shots = [(example.question, example.refusal) for example in examples.examples[: options.shots]]
     known = fingerprint(model)
-    served = [model.config.to_json_string(), end_ids(model, tokenizer), model.device.type]
+    served = [model.config.to_json_string(), end_ids(model, tokenizer), device_of(model).type]
     advance, found = context.progress("self-improved refusals", len(samples)), []
     for sample in samples:
         # an example about the very question would hand the model its reply

@@ -1,0 +1,276 @@
+"""Search a method's settings for a model on the bundled facts, with Optuna: where no file was made for it."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.config.derive import derived, reference_file
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.resolve import for_model
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.structure import layer_names
+from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.results import Row, measure
+from easyedit_unlearn.storage import cache_dir, write_text
+from easyedit_unlearn.types import ModelPair
+
+INSTALL = 'tuning needs Optuna; run: pip install "easyedit-unlearn[tune]"'
+STAGES = ((5, 10), (20, None))
+"""Facts to forget, and at most so many to retain and to hold out: a trial that is poor on few is not tried on more."""
+MEASURED = ("balance", "forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate",
+            "attainment", "ppl_after")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """``trials``: in all, with those of an earlier call that left its journal. ``seconds``: no trial begins after."""
+
+    trials: int = 20
+    seconds: float | None = None
+    facts: int = 20
+    seed: int = 0
+
+
+def tune(
+    model: ModelPair, method: str, out: Path, settings: TuneSettings, *, label: str, plugins: Plugins,
+    tell: Callable[[str], None], progress: Progress = no_progress,
+) -> Row:  # fmt: skip
+    """Search, and write the best settings to ``out`` with their measured figures; the journal of all trials lies
+    beside it, and a later call goes on with it.
+
+    The objective is ``balance``, the harmonic mean of what is forgotten, forgotten in other words, retained and kept
+    on holdout, on the bundled task ``facts`` alone.
+
+    Raises:
+        UnlearnError: Optuna is missing, or no trial came to an end.
+    """
+    require_optuna()
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    text = _start(method, model, label, plugins)
+    space = search_space(yaml.safe_load(text), model[0])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(out.with_suffix(".journal"))))
+    study = optuna.create_study(
+        storage=storage, study_name=f"{method} on {label}", direction="maximize", load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=settings.seed, multivariate=True, n_startup_trials=6),
+        pruner=optuna.pruners.PercentilePruner(60.0, n_startup_trials=4),
+    )  # fmt: skip
+    if not study.trials:
+        study.enqueue_trial({name: choice.start for name, choice in space.items()})  # the derived file itself
+    trying = _Trying(model, method, text, space, settings, plugins, tell, progress)
+    left = settings.trials - sum(trial.state.is_finished() for trial in study.trials)
+    if left > 0:
+        study.optimize(trying, n_trials=left, timeout=settings.seconds, catch=(UnlearnError,), gc_after_trial=True)
+    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    if not done:
+        raise UnlearnError("no trial came to an end: give more --seconds, or more --trials")
+    best = study.best_trial
+    row: Row = json.loads(best.user_attrs["row"])
+    write_text(out, _written(text, best.user_attrs["overrides"], row, len(study.trials)))
+    return row
+
+
+def require_optuna() -> None:
+    """Raise UnlearnError with the command that installs it."""
+    if importlib.util.find_spec("optuna") is None:
+        raise UnlearnError(INSTALL)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One number to be searched: where it begins, its bounds, whether in logarithms, and what it sets."""
+
+    start: float
+    low: float
+    high: float
+    log: bool
+    sets: Callable[[float], dict[str, Any]]
+
+
+def search_space(values: Mapping[str, Any], model: Any) -> dict[str, Choice]:
+    """What is searched, told by the keys that a method's file has.
+
+    Args:
+        values: the derived file. model: whose layers there are.
+    """
+    native = (values.get("unlearn") or {}).get("native") or {}
+    found = _layers(values, model)
+    for key, (factor, log) in _FREE.items():
+        if isinstance(values.get(key), int | float | str) and _number(values[key]):
+            found[key] = _around(key, _number(values[key]), factor, log)
+    for key, (factor, log) in _NATIVE.items():
+        if key in native:
+            found[key] = _around(
+                f"unlearn.native.{key}", float(native[key]), factor, log, whole=isinstance(native[key], int)
+            )
+    return found
+
+
+_FREE = {
+    "v_lr": (4.0, True), "clamp_norm_factor": (3.0, True), "L2": (30.0, True), "mom2_update_weight": (30.0, True),
+    "edit_lr": (4.0, True), "eps": (4.0, True), "act_ratio": (1.2, False), "learning_rate": (10.0, True),
+    "alpha": (5.0, True), "beta": (4.0, True), "gamma": (4.0, True), "coeff": (3.0, True),
+    "retain_weight": (10.0, True), "corpus_weight": (10.0, True), "steering_coeff": (6.0, True),
+}  # fmt: skip
+"""Keys that are searched: by how many times more or less than where they begin, and whether in logarithms."""
+_NATIVE = {
+    "retain_weight": (10.0, True), "null_space_dimensions": (1.8, False), "value_lr": (4.0, True),
+    "value_clamp": (3.0, True),
+}  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    try:
+        return 0.0 if isinstance(value, bool) else float(value)
+    except ValueError:
+        return 0.0
+
+
+def _around(key: str, start: float, factor: float, log: bool, *, whole: bool = False) -> Choice:
+    def sets(value: float) -> dict[str, Any]:
+        return {key: round(value) if whole else float(f"{value:.3g}")}
+
+    high = min(start * factor, 0.99) if key == "act_ratio" else start * factor
+    return Choice(start, start / factor, high, log, sets)
+
+
+def _layers(values: Mapping[str, Any], model: Any) -> dict[str, Choice]:
+    """Where: the last layer by depth, and how many before it."""
+    depth = len(layer_names(model))
+
+    def near(value: float) -> int:
+        return max(0, min(depth - 1, round(value)))
+
+    if isinstance(values.get("layers"), list):
+        count, last = len(values["layers"]), max(values["layers"])
+        place = Choice(last, 0, depth - 1, False, lambda value: {"layers": _up_to(near(value), count)})
+        return {"last_layer": place}
+    if isinstance(values.get("layer"), int):
+        return {"layer": Choice(values["layer"], 0, depth - 1, False, lambda value: {"layer": near(value)})}
+    if isinstance(values.get("inner_params"), list):
+        path = values["inner_params"][0]
+        start = int(re.findall(r"\[(\d+)\]", path)[0])
+
+        def beside(value: float) -> dict[str, Any]:
+            return {"inner_params": [re.sub(r"\[\d+\]", f"[{near(value)}]", path, count=1)]}
+
+        return {"layer": Choice(start, 0, depth - 1, False, beside)}
+    return {}
+
+
+def _up_to(last: int, count: int) -> list[int]:
+    return list(range(max(0, last - count + 1), last + 1))
+
+
+class _Trying:
+    """One trial: settings from Optuna, first on a few facts, then on all; a line for each."""
+
+    def __init__(
+        self, model: ModelPair, method: str, text: str, space: Mapping[str, Choice], settings: TuneSettings,
+        plugins: Plugins, tell: Callable[[str], None], progress: Progress,
+    ) -> None:  # fmt: skip
+        self._pair, self._method, self._text, self._space = model, method, text, space
+        self._settings, self._plugins, self._tell, self._progress = settings, plugins, tell, progress
+        self._runs: list[Run] = []
+
+    def __call__(self, trial: Any) -> float:
+        import optuna
+
+        given: dict[str, Any] = {}
+        for name, choice in self._space.items():
+            given |= choice.sets(trial.suggest_float(name, choice.low, choice.high, log=choice.log))
+        shown = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in given.items())
+        try:
+            for number, run in enumerate(self._stages()):
+                row = self._row(run, given)
+                balance = float(row.get("balance") or 0.0)
+                trial.report(balance, number)
+                if run is not self._runs[-1] and trial.should_prune():
+                    self._tell(
+                        f"trial {trial.number}: {balance:.0%} on {STAGES[number][0]} facts, not gone on with; {shown}"
+                    )
+                    raise optuna.TrialPruned
+        except UnlearnError as error:
+            self._tell(f"trial {trial.number}: {' '.join(str(error).split())[:160]}; {shown}")
+            raise
+        trial.set_user_attr("overrides", given)
+        trial.set_user_attr("row", json.dumps({key: measure(row, key) for key in (*MEASURED, "n_known", "seconds")}))
+        self._tell(f"trial {trial.number}: balance {balance:.0%} ({_figures(row)}); {shown}")
+        return balance
+
+    def _stages(self) -> list[Run]:
+        """Made once: the sets do not depend on the trial."""
+        if not self._runs:
+            for facts, kept in STAGES:
+                size = min(facts, self._settings.facts)
+                if any(run.config.forget == f"facts:forget{size}" for run in self._runs):
+                    continue
+                names = (f"facts:retain{kept or ''}", f"facts:holdout{kept or ''}")
+                run = Run(
+                    self._pair, EvalConfig(f"facts:forget{size}", *names, remember=True), plugins=self._plugins,
+                    progress=self._progress,
+                )  # fmt: skip
+                run.select()
+                run.evaluate_before()
+                self._runs.append(run)
+        return self._runs
+
+    def _row(self, run: Run, given: Mapping[str, Any]) -> Row:
+        hparams = for_model(str(self._file()), self._pair, self._plugins, {**given, "unlearn.retain": None})
+        with run.unlearned(hparams):
+            pass
+        return run.results.rows[-1]
+
+    def _file(self) -> Path:
+        path = cache_dir() / "hparams" / self._method / "tuning.yaml"
+        write_text(path, self._text)
+        return path
+
+
+def _start(method: str, model: ModelPair, label: str, plugins: Plugins) -> str:
+    """The file that the search begins with."""
+    reference = reference_file(method, plugins)
+    if reference.stem == "defaults":
+        return reference.read_text(encoding="utf-8")
+    return derived(method, *model, plugins, label)
+
+
+def _figures(row: Row) -> str:
+    names = {"forget": "given", "rephrase": "rephrases given", "retain": "retain kept", "holdout": "holdout kept"}
+    parts = []
+    for group, said in names.items():
+        rate = measure(row, f"{group}_answer_rate")
+        parts += [f"{said} {rate:.0%}"] if rate is not None and not math.isnan(rate) else []
+    return ", ".join(parts)
+
+
+def _written(text: str, overrides: Mapping[str, Any], row: Row, trials: int) -> str:
+    """The derived file with the best values, and what they gave."""
+    values = yaml.safe_load(text)
+    made = copy.deepcopy(values)
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        block = made
+        for part in path:
+            block = block.setdefault(part, {})
+        block[last] = value
+    about = [
+        f"# {values['alg_name']} on {values['model_name']}: the best of {trials} trials on the bundled task `facts`.",
+        f"# Measured there, on {row['n_known']} known facts: balance {row.get('balance') or 0:.0%}; {_figures(row)}.",
+    ]
+    return "\n".join([*about, yaml.safe_dump(made, sort_keys=False, default_flow_style=None, width=120)])
