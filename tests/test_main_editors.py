@@ -14,7 +14,7 @@ from host_editors import CANNOT, EDITORS, PLAIN
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
 from easyedit_unlearn.builtins import EASYEDIT, host_editors
 from easyedit_unlearn.components import no_progress
-from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.errors import ConfigError, HostError
 from easyedit_unlearn.host.find import find_host
 from easyedit_unlearn.host.running import make_editor, run_edits, undone_after
 from easyedit_unlearn.model.memories import attached
@@ -195,3 +195,42 @@ def test_a_second_edit_that_fails_leaves_the_first_as_it_was(alg_name, editor_fo
     with pytest.raises(KeyboardInterrupt):
         editor.edit(**unlearning_requests(editor, SAMPLES[1:2]), verbose=False, sequential_edit=True)
     assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_a_projection_that_the_user_brings_is_the_one_that_is_used(editor_for, taught, tmp_path):
+    torch.save(torch.zeros(1, *2 * (taught[0].config.intermediate_size,)), tmp_path / "mine.pt")
+    editor = editor_for("AlphaEdit")
+    editor.hparams.P_loc = str(tmp_path / "mine.pt")
+    weights = copied_weights(taught[0])
+    with undone_after(taught[0], editor.hparams, no_progress):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:2]), no_progress)
+        assert same_weights(taught[0], weights)  # nothing may change in no dimension
+    torch.save(torch.zeros(1, 3, 3), tmp_path / "mine.pt")
+    editor = editor_for("AlphaEdit")
+    editor.hparams.P_loc = str(tmp_path / "mine.pt")
+    with pytest.raises(ConfigError, match=r"P_loc: .*must hold a tensor of shape \(1, "):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:2]), no_progress)
+
+
+@pytest.mark.parametrize(("given", "calls"), [(1, [4]), (2, [2, 2]), (3, [3, 1])])
+def test_batches_are_as_large_as_the_user_says(given, calls, editor_for, taught):
+    editor = editor_for("MEMIT")
+    editor.hparams.batch_size = given
+    apply, seen = editor.apply_algo, []
+
+    def counted(model, tok, requests, *args, **kwargs):
+        seen.append(len(requests))
+        return apply(model, tok, requests, *args, **kwargs)
+
+    editor.apply_algo = counted
+    with undone_after(taught[0], editor.hparams, no_progress):
+        run_edits(editor, unlearning_requests(editor, SAMPLES[:4]), no_progress)
+    assert seen == calls
+
+
+def test_a_replacement_that_would_be_lost_is_refused(tmp_path):
+    path = tmp_path / "grace.yaml"
+    values = {**EDITORS["GRACE"], "alg_name": "GRACE", "replacement": "replace_all", "unlearn": {"engine": "host"}}
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"replacement: 'replace_all': .*allowed: replace_last"):
+        UnlearnHyperParams.from_hparams(path)

@@ -15,7 +15,7 @@ from easyedit_unlearn.baselines.trainer import train_on_parts
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.model.lowrank import linear_modules
 from easyedit_unlearn.model.prompting import encode
-from easyedit_unlearn.model.structure import chosen_parameters
+from easyedit_unlearn.model.structure import chosen_parameters, context_length
 from easyedit_unlearn.model.weights import move
 from easyedit_unlearn.types import PreTrainedModel
 
@@ -87,7 +87,7 @@ class Baseline(Method):
                 return
 
     def _data(self, job: Job, requests: Sequence[Mapping[str, Any]]) -> UnlearnDataset:
-        tokenizer, longest = job.tokenizer, getattr(job.model.config, "max_position_embeddings", None)
+        tokenizer, longest = job.tokenizer, context_length(job.model)
         fact = job.hparams.answer_tokens == "fact"
         given: dict[Part, Any] = {}
         if "forget" in self.parts:

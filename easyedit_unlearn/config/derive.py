@@ -174,8 +174,11 @@ class _Derivation:
 
     def _layer(self, number: int) -> int:
         """The layer at the same relative depth, or the nearest with an MLP of its own."""
-        wanted = round((number + 0.5) / self.reference.depth * self.depth - 0.5)
+        wanted = self._depth(number)
         return min(self._usable(), key=lambda layer: (abs(layer - wanted), layer))
+
+    def _depth(self, number: int) -> int:
+        return max(0, min(self.depth - 1, round((number + 0.5) / self.reference.depth * self.depth - 0.5)))
 
     def _usable(self) -> list[int]:
         problem: ConfigError | None = None
@@ -277,7 +280,14 @@ class _Derivation:
         return found
 
     def _trained(self) -> dict[str, Change]:
-        layers = self._span(self.values["layers"])
+        try:
+            layers = self._span(self.values["layers"])
+        except ConfigError:  # experts: nothing of them but the layer as a whole can be named
+            first, last = (self._depth(number) for number in (min(self.values["layers"]), max(self.values["layers"])))
+            return {
+                "layers": Change(list(range(first, last + 1)), "the same relative depth"),
+                "target_modules": Change(None, "all: its MLPs are experts"),
+            }
         own = sorted({self._module(layer).rpartition(".")[2] for layer in layers})
         return {
             "layers": Change(layers, "the same relative depth"),

@@ -29,7 +29,7 @@ from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.lowrank import LowRank
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
-from easyedit_unlearn.model.structure import layer_name, mlp_output, stream_share
+from easyedit_unlearn.model.structure import context_length, layer_name, mlp_output, stream_share
 
 
 @dataclass
@@ -104,9 +104,10 @@ def _direction(job: Job) -> Float[Tensor, " d_model"]:
 
 
 def _last_outputs(job: Job, layer: str, prompts: Sequence[str]) -> Float[Tensor, " d_model"]:
+    longest = context_length(job.model) or 0  # of a shorter context, its end: what is asked last
     found = []
     for start in range(0, len(prompts), 8):
-        texts = [list(job.tokenizer(prompt).input_ids) for prompt in prompts[start : start + 8]]
+        texts = [list(job.tokenizer(prompt).input_ids)[-longest:] for prompt in prompts[start : start + 8]]
         _, outputs = passing(job.model, layer, texts, pad_id(job.tokenizer))
         found += [row[len(text) - 1] for row, text in zip(outputs, texts, strict=True)]
     return torch.stack(found).double().mean(0)

@@ -165,7 +165,10 @@ def _put_back(module: nn.Module, forward: Any) -> None:
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Within, no parameter takes part in a gradient: a graph then holds nothing for them."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # what accelerate offloaded while a model answered are inference tensors, which no gradient reaches anyway
+    learning = [
+        parameter for parameter in model.parameters() if parameter.requires_grad and not parameter.is_inference()
+    ]
     try:
         for parameter in learning:
             parameter.requires_grad_(False)

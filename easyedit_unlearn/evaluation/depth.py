@@ -17,7 +17,7 @@ from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
 from easyedit_unlearn.model.prompting import encode, encode_pair
-from easyedit_unlearn.model.structure import layer_names
+from easyedit_unlearn.model.structure import context_length, layer_names
 from easyedit_unlearn.model.weights import guarded
 from easyedit_unlearn.types import ForgetSample
 
@@ -87,7 +87,7 @@ def _taught(
 ) -> bool:  # fmt: skip
     """Full-batch steps in place; False where the loss is not finite. Steps are taken in float32: ten steps of 1e-5 are
     lost on bfloat16 weights."""
-    encoded = encode(tokenizer, texts, getattr(model.config, "max_position_embeddings", None))
+    encoded = encode(tokenizer, texts, context_length(model))
     parameters = list(model.parameters())
     masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in parameters]
     optimiser = torch.optim.AdamW(masters, lr=learning_rate)

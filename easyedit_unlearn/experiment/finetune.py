@@ -16,6 +16,7 @@ from easyedit_unlearn.model.checkpoint import save_checkpoint
 from easyedit_unlearn.model.knowledge import ask_all, knows
 from easyedit_unlearn.model.load import load_model, placement
 from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.model.structure import context_length
 from easyedit_unlearn.model.weights import fingerprint
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.storage import check_output, json_text
@@ -65,7 +66,7 @@ def finetune(
     from easyedit_unlearn.model.weights import guarded
 
     model, tokenizer = pair
-    longest = getattr(model.config, "max_position_embeddings", None)
+    longest = context_length(model)
     texts = [(format_prompt(tokenizer, s.question, style), s.response or s.answer) for s in samples]
     encoded = encode(tokenizer, texts, longest)
     length = max(len(answer) for _, answer in encoded) + 8

@@ -84,6 +84,12 @@ class HostEditor(Method):
             raise HostError(
                 f"EasyEdit's {self.name} needs a network that its trainer (EditTrainer) makes first: name it as archive"
             )
+        replaced = config.get("replacement", "replace_last")
+        if self.name == "GRACE" and replaced != "replace_last":
+            raise ConfigError(
+                "EasyEdit trains this value on more tokens than the one whose key is remembered, and loses it when it "
+                "generates; allowed: replace_last", key="replacement", value=replaced,
+            )  # fmt: skip
         return named_margins(config) if self.name == "WISE" else config
 
     def complete(self, hparams: Any) -> None:

@@ -51,14 +51,16 @@ def undone_after(model: Any, hparams: UnlearnHyperParams, progress: Progress) ->
 def run_edits(editor: Any, requests: Mapping[str, Any], progress: Progress) -> None:
     """Send all requests through ``BaseEditor`` so that every edit stays; the edited model is ``editor.model`` then.
 
-    In one batch where the method takes one, else one after the other. EasyEdit's own teacher-forced metrics are left
-    out: they are not asked for here, and would be timed with the edit.
+    In one batch where the method takes one, or in several of ``batch_size``, where that is more than EasyEdit's 1; else
+    one after the other. EasyEdit's own teacher-forced metrics are left out: they are not asked for here, and would be
+    timed with the edit.
     """
     hparams: UnlearnHyperParams = editor.hparams
     count = len(requests["prompts"])
     batch = hparams.method.batchable and hparams.unlearn.mode != "sequential"
+    asked = getattr(hparams, "batch_size", 1)
     if hasattr(hparams, "batch_size"):
-        hparams.batch_size = count if batch else 1
+        hparams.batch_size = 1 if not batch else asked if asked > 1 else count
     host = hparams.method.engine == "host"
     advance = progress(hparams.alg_name, count) if host else None
     with _silent(), _counted(editor, advance), _unscored(), _said_in_one_line(hparams) if host else nullcontext():

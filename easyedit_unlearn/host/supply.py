@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ import wrapt
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.editors.corpus import corpus_of, has_corpus
 from easyedit_unlearn.editors.statistics import cached_key_moments, cached_null_space
-from easyedit_unlearn.errors import HostError
+from easyedit_unlearn.errors import ConfigError, HostError, in_one_line
 from easyedit_unlearn.host.find import PACKAGE
 from easyedit_unlearn.host.session import Session, active, host_module, take_up_globals
+from easyedit_unlearn.model.hooks import layer_shape
 from easyedit_unlearn.model.memories import attached
 from easyedit_unlearn.model.structure import edited_layer
 
@@ -71,7 +73,7 @@ def supply(editor: Any, now: Session, kwargs: dict[str, Any], prompts: Sequence[
         hparams.sequential_edit = bool(kwargs.get("sequential_edit"))  # else its adapter keeps the last edit only
         around = hparams.around = [prompt for prompt, _ in now.retain or ()] or list(_NEIGHBOURS)
         kwargs.setdefault("loc_prompts", [around[i % len(around)] for i in range(len(prompts))])
-    if hparams.alg_name in _PROJECTED and _has_corpus(hparams) and not now.before:
+    if hparams.alg_name in _PROJECTED and not now.before and (_has_corpus(hparams) or Path(hparams.P_loc).is_file()):
         _supply_projection(editor, now)
     if hparams.alg_name == "DPO" and kwargs.get("ground_truth"):  # the answer is what is not preferred
         kwargs.setdefault("target_neg", kwargs["ground_truth"])
@@ -92,11 +94,26 @@ def _supply_projection(editor: Any, now: Session) -> None:
     hparams = editor.hparams
     module = host_module(_PROJECTED[hparams.alg_name])
     names = [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers]
-    moments = _moments(editor.model, editor.tok, now, names)
-    projections = [cached_null_space(moments[name], threshold=hparams.nullspace_threshold).cpu() for name in names]
-    module.P, module.P_loaded = torch.stack(projections), True
+    if Path(hparams.P_loc).is_file():
+        module.P = _own_projection(hparams, editor.model, names)
+    else:
+        moments = _moments(editor.model, editor.tok, now, names)
+        threshold = hparams.nullspace_threshold
+        module.P = torch.stack([cached_null_space(moments[name], threshold=threshold).cpu() for name in names])
+    module.P_loaded = True
     module.cache_c, module.cache_c_new = torch.zeros_like(module.P), True
     hparams.P_loc = str(module.__file__)
+
+
+def _own_projection(hparams: Any, model: Any, names: Sequence[str]) -> torch.Tensor:
+    """The projections that the user's file holds, (layers, d_key, d_key). Raises ConfigError for any others."""
+    with in_one_line(f"P_loc: {hparams.P_loc}: cannot be read as EasyEdit's projections"):
+        found = torch.load(hparams.P_loc, map_location="cpu", weights_only=True)
+    wide = [layer_shape(model.get_submodule(name)) for name in names]
+    wanted = (len(names), *(wide[0][1:] * 2 if wide[0] else ()))
+    if not isinstance(found, torch.Tensor) or tuple(found.shape) != wanted:
+        raise ConfigError(f"must hold a tensor of shape {wanted}", key="P_loc", value=hparams.P_loc)
+    return found.float()
 
 
 def forget_last_edit(hparams: Any, before: Mapping[str, Any]) -> None:

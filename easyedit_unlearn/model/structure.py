@@ -21,7 +21,7 @@ _MIXER = re.compile(
 )
 _MLP = re.compile(r"(^|\.)(mlp|ffn?|feed_?forward\w*|ffn_block|channel_mixing)(\.|$)", re.I)
 _EXPERTS = re.compile(r"expert|moe\b|_moe|moe_|router", re.I)
-BESIDE_EXPERTS = "GRACE cannot act there either; NPO, GradDiff, PO, ICR and the other baselines do work"
+BESIDE_EXPERTS = "NPO, GradDiff, PO, ICR and the other baselines but RMU do work"
 
 
 def edited_layer(inner_params: Any) -> str:
@@ -52,6 +52,11 @@ def text_config(model: Any) -> Any:
     config = getattr(model, "config", None)
     told = getattr(config, "get_text_config", None)
     return config if told is None else told(decoder=True)
+
+
+def context_length(model: Any) -> int | None:
+    """How many tokens the model can be given at once, where its config says so."""
+    return getattr(text_config(model), "max_position_embeddings", None)
 
 
 def layer_names(model: nn.Module) -> list[str]:
