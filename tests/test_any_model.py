@@ -26,7 +26,7 @@ from easyedit_unlearn.model.inference import answer_nll, generate_replies
 from easyedit_unlearn.model.load import load_model, placed
 from easyedit_unlearn.model.prompting import beginning, encode_pair, format_prompt
 from easyedit_unlearn.model.structure import layer_names, mlp_output, stream_share
-from easyedit_unlearn.model.weights import check_writable
+from easyedit_unlearn.model.weights import check_writable, fingerprint
 
 NO_SYSTEM = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -196,6 +196,9 @@ def test_an_offloaded_model_answers_and_says_which_layers_cannot_change(tmp_path
     assert model.get_input_embeddings().weight.is_meta
     assert device_of(model).type == "cpu"
     assert generate_replies(model, tokenizer, prompts, max_new_tokens=6) == expected
+    plain = tiny_llama(layers=3)
+    plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.detach().clone())
+    assert fingerprint(model) == fingerprint(plain)
     check_writable(model, ["model.layers.0.mlp.down_proj.weight"])
     with pytest.raises(UnlearnError, match="offloaded to disk.*device map"):
         check_writable(model, ["model.layers.1.mlp.down_proj.weight"])

@@ -305,9 +305,7 @@ class _Derivation:
     def _attention(self, layer: int) -> str:
         """EasyEdit's alone read it."""
         whole = self.model.get_submodule(self.names[layer])
-        inside = [
-            name for name, _ in whole.named_children() if re.search("attn|attention", name) and "norm" not in name
-        ]
+        inside = [name for name, _ in whole.named_children() if re.search("att(n|ention)(?!.*(norm|drop))", name)]
         return self._template(layer, f"{self.names[layer]}.{inside[0]}" if inside else self.names[layer])
 
     def _final_norm(self) -> str:

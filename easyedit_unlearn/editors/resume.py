@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +56,13 @@ class Whole:
         with watched(model, [module], lambda _n, _g, output: seen.append(output)) as forward:
             forward(input_ids=self._ids, attention_mask=self._mask)
         self.base = seen[0][self._at[1], self._at[0]]
+
+    def only(self, rows: Int[Tensor, " rows"]) -> Whole:
+        """The same for those rows alone."""
+        made = copy(self)
+        made._ids, made._labels, made._mask = (t[rows] for t in (self._ids, self._labels, self._mask))
+        made._at = self._at[0][rows], torch.arange(len(rows))
+        return made
 
     def logits(self, change: Float[Tensor, "rows d_value"], *, at_edit: bool = False) -> Seen:
         """Given the module's output plus ``change`` at the edited token."""
@@ -105,6 +113,14 @@ class Resumed:
         self._real, self._given = outputs[0], given[0][:, cut:]
         layers: list[Any] = past.layers
         self._past = [(layer.keys[:, :, :cut], layer.values[:, :, :cut]) for layer in layers]
+
+    def only(self, rows: Int[Tensor, " rows"]) -> Resumed:
+        """The same for those rows alone."""
+        made = copy(self)
+        made._ids, made._labels, made._mask = (t[rows] for t in (self._ids, self._labels, self._mask))
+        made._given = self._given[rows]
+        made._past = [(keys[rows], values[rows]) for keys, values in self._past]
+        return made
 
     def logits(self, change: Float[Tensor, "rows d_value"], *, at_edit: bool = False) -> Seen:
         """As :meth:`Whole.logits`."""

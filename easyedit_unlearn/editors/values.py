@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -105,28 +104,40 @@ class _Batch:
         queries = [query for edit in edits for query in edit]
         self.rows = [lookup for query in queries for lookup in query]
         self.edits, self.kept = len(edits), len(kept)
-        starts = accumulate((len(query) for query in queries[:-1]), initial=0)
-        self.first = torch.tensor(list(starts), device=device)  # each query's first context
         self.of_queries = torch.tensor([n for n, edit in enumerate(edits) for _ in edit], device=device)
         self.of_rows = torch.tensor([n for n, edit in enumerate(edits) for query in edit for _ in query], device=device)
-        self.owner = torch.cat([self.of_rows, self.of_queries]) if kept else self.of_rows
 
     def mean(self, scores: Float[Tensor, " n"], owner: Int[Tensor, " n"]) -> Float[Tensor, " edits"]:
-        """Over what belongs to each edit."""
+        """Over what belongs to each edit; 0 where nothing does."""
         sums = scores.new_zeros(self.edits).index_add(0, owner, scores)
-        return sums / owner.bincount(minlength=self.edits)
+        return sums / owner.bincount(minlength=self.edits).clamp(min=1)
 
-    def nll(
-        self, logits: Float[Tensor, "rows span vocabulary"], labels: Int[Tensor, "rows span"]
-    ) -> Float[Tensor, " edits"]:
-        """Mean over an edit's contexts of the mean over the target's tokens."""
-        texts = len(self.rows)
+
+class _Left:
+    """Of a batch, the edits that are not done: what is still to be run for them."""
+
+    def __init__(self, run: Whole | Resumed, batch: _Batch, left: Bool[Tensor, " edits"]) -> None:
+        self._batch = batch
+        self.texts, self.queries = left[batch.of_rows], left[batch.of_queries]
+        self.of_texts, self.of_queries = batch.of_rows[self.texts], batch.of_queries[self.queries]
+        everything = torch.cat([self.texts, self.queries]) if batch.kept else self.texts
+        self.owner = torch.cat([self.of_texts, self.of_queries]) if batch.kept else self.of_texts
+        self._run = run if bool(left.all()) else run.only(everything.nonzero()[:, 0].cpu())
+
+    def losses(
+        self, delta: Float[Tensor, "edits d_value"], settings: ValueSettings, before: Tensor | None
+    ) -> tuple[Float[Tensor, " edits"], Float[Tensor, "queries vocabulary"] | None]:
+        """NLL plus KL of each edit, means over what is its own; and the log-probabilities at "... is a"."""
+        batch, texts = self._batch, len(self.of_texts)
+        logits, labels, at_edit = self._run.logits(delta[self.owner], at_edit=bool(batch.kept))
         total, count = answer_nll(logits[:texts], labels[:texts])
-        return self.mean(total / count.clamp(min=1), self.of_rows)
-
-    def essence(self, at_edit: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "queries vocabulary"]:
-        """Log-probabilities at the subject in "... is a"."""
-        return at_edit[len(self.rows) :].float().log_softmax(-1)
+        loss = batch.mean(total / count.clamp(min=1), self.of_texts)
+        if at_edit is None:
+            return loss, None
+        now = at_edit[texts:].float().log_softmax(-1)
+        first = now.detach() if before is None else before[self.queries]
+        kl = (now.exp() * (now - first)).sum(-1)
+        return loss + settings.kl_factor * batch.mean(kl, self.of_queries), now.detach()
 
 
 def _optimise(
@@ -142,18 +153,17 @@ def _optimise(
     optimiser = torch.optim.Adam([delta], lr=settings.learning_rate)
     before: Tensor | None = None
     done = torch.zeros(batch.edits, dtype=torch.bool, device=delta.device)
+    left = _Left(run, batch, ~done)
     for step in range(settings.steps):
         with torch.enable_grad():
-            logits, labels, at_edit = run.logits(delta[batch.owner], at_edit=bool(batch.kept))
-            loss = batch.nll(logits, labels) + settings.weight_decay * delta.norm(dim=1) / norms**2
-            if at_edit is not None:
-                now = batch.essence(at_edit)
-                before = now.detach() if before is None else before
-                loss = loss + settings.kl_factor * batch.mean((now.exp() * (now - before)).sum(-1), batch.of_queries)
-            whole = loss.sum()  # the edits are independent: each delta sees its own loss alone
-        if not torch.isfinite(loss).all():
+            loss, now = left.losses(delta, settings, before)
+            before = now if before is None else before
+            loss = loss + settings.weight_decay * delta.norm(dim=1) / norms**2
+            whole = loss[~done].sum()  # the edits are independent: each delta sees its own loss alone
+        if not torch.isfinite(whole):
             raise DivergenceError("the value optimisation is not finite; lower v_lr. The model is as it was")
-        done |= loss.detach() < GOOD_ENOUGH
+        good = ~done & (loss.detach() < GOOD_ENOUGH)
+        done |= good
         if step == settings.steps - 1 or bool(done.all()):
             advance(settings.steps - step)
             break
@@ -164,6 +174,7 @@ def _optimise(
         with torch.no_grad():
             delta *= (settings.clamp * norms / delta.norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None]
             delta.copy_(torch.where(done[:, None], kept, delta))
+        left = _Left(run, batch, ~done) if bool(good.any()) else left
     return delta.detach()[batch.of_queries]
 
 

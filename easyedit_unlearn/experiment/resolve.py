@@ -8,6 +8,7 @@ from typing import Any
 
 from easyedit_unlearn.config.derive import hparams_name, reference_file
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.editors.corpus import has_corpus
 from easyedit_unlearn.host.session import check_acts
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.types import ModelPair
@@ -40,4 +41,13 @@ def for_model(
     name = named if is_file(named) else hparams_name(named, *pair, plugins)
     hparams = UnlearnHyperParams.from_hparams(name, plugins=plugins, overrides=overrides)
     check_acts(pair[0], hparams)
-    return hparams
+    return hparams if is_file(named) else with_text(hparams, overrides or {}, plugins)
+
+
+def with_text(hparams: UnlearnHyperParams, overrides: Mapping[str, Any], plugins: Plugins) -> UnlearnHyperParams:
+    """Editors that need plain text, where none is named anywhere, take the retain set for it."""
+    if has_corpus(hparams.unlearn.native) or hparams.method.engine != "native":
+        return hparams
+    return UnlearnHyperParams.from_hparams(
+        hparams.source_file, plugins=plugins, overrides={**overrides, "unlearn.native.corpus": "retain"}
+    )

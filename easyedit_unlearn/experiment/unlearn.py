@@ -10,8 +10,6 @@ from rich.console import Console
 
 from easyedit_unlearn.components import Options
 from easyedit_unlearn.config.derive import hparams_name
-from easyedit_unlearn.config.hparams import UnlearnHyperParams
-from easyedit_unlearn.editors.corpus import has_corpus
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.choosing import (
     Samples,
@@ -22,7 +20,7 @@ from easyedit_unlearn.experiment.choosing import (
     source_of,
 )
 from easyedit_unlearn.experiment.config import EvalConfig
-from easyedit_unlearn.experiment.resolve import for_model, is_file
+from easyedit_unlearn.experiment.resolve import for_model, is_file, with_text
 from easyedit_unlearn.experiment.result import UnlearnResult
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.edits import Snapshot
@@ -87,7 +85,7 @@ def unlearn(
         pair = model if isinstance(model, tuple) else load_model(model, **placed(device, dtype, device_map))
         goal = source_of(forget, pair, plugins, "forget")
         name, why = _method(method, pair, parse_split(goal.split)[1] or len(load(goal)), plugins)
-        hparams = _with_text(for_model(name, pair, plugins, dict(overrides or {})), overrides or {}, plugins)
+        hparams = with_text(for_model(name, pair, plugins, overrides), overrides or {}, plugins)
         settings = hparams.unlearn
         config = EvalConfig(goal, prompt=settings.prompt, max_new_tokens=settings.max_new_tokens, remember=True)
         run = Run(pair, config, plugins=plugins, progress=bars.progress)
@@ -117,15 +115,6 @@ def _method(method: str, pair: ModelPair, count: int, plugins: Plugins) -> tuple
         weights = sum(parameter.numel() * parameter.element_size() for parameter in pair[0].parameters())
         method, why = chosen_method(count, free_memory(pair[0]), weights)
     return hparams_name(method, *pair, plugins), why
-
-
-def _with_text(hparams: UnlearnHyperParams, overrides: Mapping[str, Any], plugins: Plugins) -> UnlearnHyperParams:
-    """Editors that need plain text, where none is named anywhere, take the retain set for it."""
-    if has_corpus(hparams.unlearn.native) or hparams.method.engine != "native":
-        return hparams
-    return UnlearnHyperParams.from_hparams(
-        hparams.source_file, plugins=plugins, overrides={**overrides, "unlearn.native.corpus": "retain"}
-    )
 
 
 def _neighbours(run: Run, goal: Source, retain: Samples | None, holdout: Samples | None) -> dict[str, Source]:

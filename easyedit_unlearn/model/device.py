@@ -1,8 +1,23 @@
-"""Where a model is given its tokens."""
+"""Where a model is given its tokens, and where its weights are."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from easyedit_unlearn.errors import UnlearnError
+
+
+def in_memory(model: Any, name: str, parameter: Any) -> Any:
+    """The named parameter, read from where accelerate offloaded it to where it is."""
+    if not parameter.is_meta:
+        return parameter
+    module, _, own = name.rpartition(".")
+    hook = getattr(model.get_submodule(module), "_hf_hook", None)
+    for one in getattr(hook, "hooks", None) or [hook]:
+        weights = getattr(one, "weights_map", None)
+        if weights is not None:
+            return weights[own]
+    raise UnlearnError(f"{name} has no values (it is on the meta device): load the model with its weights")
 
 
 def device_of(model: Any) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnError
+from easyedit_unlearn.model.device import in_memory
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.memories import attached
 
@@ -194,7 +195,7 @@ def fingerprint(model: nn.Module) -> str:
     """
     sha = hashlib.sha256()
     for name, parameter in model.named_parameters():
-        add_tensor(sha, name, parameter)
+        add_tensor(sha, name, in_memory(model, name, parameter))
     for name, adapter in attached(model).items():
         sha.update(f"{name}/{adapter.method}".encode())
         for tensor in adapter.tensors.values():
