@@ -227,7 +227,7 @@ def test_every_baseline_trains_adapters_that_peft_loads(method, taught_weights, 
     peft = pytest.importorskip("peft")
     changes = {"rank": 4, "lora_alpha": 8, "learning_rate": 5e-3}
     model, before, after, job = trained(method, taught_weights, tmp_path / "h.yaml", **changes)
-    assert min(b - a for b, a in zip(before[:2], after[:2], strict=True)) > 0.1
+    assert min(b - a for b, a in zip(before[:2], after[:2], strict=True)) > 0.05
     start = tiny_llama(hidden=64)
     start.load_state_dict(taught_weights)
     assert str(model) == str(start)

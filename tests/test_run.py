@@ -285,7 +285,10 @@ def test_bad_input_ends_in_one_line_and_status_2(graddiff, facts_file, taught_pa
         (["run", graddiff, "--forget", facts_file, "--retain", facts_file, "--model", taught_path], "set overlap"),
         (["run", graddiff, *sets(facts_file, "forget9"), "--model", taught_path], "knows only 6 of the 9"),
         (["run", graddiff, *forget, "--model", taught_path], "GradDiff needs retain data"),
-        (["run", rome, *forget, "--model", other], "EasyEdit chooses its loader by the path"),
+        (["run", rome, *forget, "--model", other.parent], "does not load as a causal language model"),
+        (["run", "AlfaEdit", *forget, "--model", other], "Did you mean 'AlphaEdit'"),
+        (["run", "GRACE", *forget], "GRACE alone names no model"),
+        (["run", graddiff, *forget, "--retain", facts_file, "--model", other, "--device", "cuda:0"], "no CUDA here"),
         (["run", rome, *forget, "--model", tmp_path / "llama-none"], "no such directory"),
     ]
     for number, (arguments, said) in enumerate(cases):

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.host
 from conftest import FACTS, copied_weights, same_weights, write_hparams
 
 from easyedit_unlearn import ForgetSample, unlearn
-from easyedit_unlearn.config.derive import hparams_name
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError
 from easyedit_unlearn.experiment.choosing import chosen_method, nearest_first, off_topic, own_answer, subject_of
 from easyedit_unlearn.model.load import load_model
@@ -128,10 +127,16 @@ def test_what_cannot_be_forgotten_is_told(taught, graddiff, forget, complaint):
         unlearn(taught, forget=forget, method=graddiff, **KEEP)
 
 
-def test_a_model_without_hparams_says_which_there_are(taught):
-    with pytest.raises(ConfigError, match=r"llama of 2 layers, 64 wide \(there are: .*smollm2-135m"):
-        hparams_name("NPO", taught[0])
-    with pytest.raises(ConfigError, match="no hparams of Nonsense"):
+def test_a_model_that_no_file_was_made_for_takes_one_word(taught, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path))
+    monkeypatch.delenv("EASYEDIT_UNLEARN_DATA", raising=False)
+    weights = copied_weights(taught[0])
+    changes = {"n_iter": 60, "edit_lr": 0.5, "unlearn.max_new_tokens": 12}
+    result = unlearn(taught, forget=[QUESTION], method="GRACE", overrides=changes, **KEEP)
+    assert result.metrics["attainment"]["after"] == pytest.approx(1.0, abs=0.01)
+    result.undo()
+    assert same_weights(taught[0], weights)
+    with pytest.raises(ConfigError, match=r"unknown method\. .*Available: .*AlphaEdit"):
         unlearn(taught, forget=[QUESTION], method="Nonsense", progress=False)
 
 
