@@ -176,7 +176,7 @@ def test_masked_least_squares_is_the_minimum_and_keeps_to_its_mask():
     covariance = root @ root.T
     for ratio in (0.5, 1.0):
         mask = random_mask((3, 6), ratio, torch.Generator().manual_seed(1))
-        found = masked_least_squares(keys, values, 0.3 * covariance + keys @ keys.T, mask)
+        found = masked_least_squares(keys, 0.3 * covariance + keys @ keys.T, mask)(values)
         assert bool((found[~mask] == 0).all())
         free = found.clone().requires_grad_()
         loss = (free @ keys - values).square().sum() + 0.3 * torch.trace(free @ covariance @ free.T)
@@ -195,7 +195,7 @@ def test_sharpening_widens_the_gap():
     torch.manual_seed(0)
     keys, values, outside = torch.randn(8, 3), 10 * torch.randn(5, 3), torch.randn(50, 8)
     mask = torch.ones(5, 8, dtype=torch.bool)
-    start = masked_least_squares(keys, values, 0.1 * torch.eye(8) + keys @ keys.T, mask)
+    start = masked_least_squares(keys, 0.1 * torch.eye(8) + keys @ keys.T, mask)(values)
 
     def gap(change):
         return float((change @ keys).norm(dim=0).min() - (outside @ change.T).norm(dim=1).max())

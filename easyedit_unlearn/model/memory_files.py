@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from easyedit_unlearn.errors import DataError, UnlearnError
-from easyedit_unlearn.model.hooks import WRAPPERS, key_value_weight, module_named
+from easyedit_unlearn.model.hooks import WRAPPERS, layer_shape, module_named
 from easyedit_unlearn.model.memories import Adapter, Codebook, SequenceMemory, SideMemory, attach, attached
 from easyedit_unlearn.storage import ADAPTER_FILE, replace_file
 
@@ -84,11 +84,11 @@ def refuse_wrappers(model: torch.nn.Module) -> None:
 
 def _checked(model: PreTrainedModel, name: str, method: str, read: Mapping[str, Tensor]) -> Adapter:
     kind = _KINDS[method]
-    weight = key_value_weight(module_named(model, name))
-    if weight.ndim != 2:
+    wide = layer_shape(module_named(model, name))
+    if wide is None:
         raise UnlearnError(f"{name} is not a linear layer")
     tensors = {field: read[f"{name}/{field}"] for field in kind.fields}
-    for field, shape in kind.shapes(weight.shape[1], weight.shape[0]).items():
+    for field, shape in kind.shapes(wide[1], wide[0]).items():
         found = tensors[field]
         count = len(found) if found.ndim and field == "prefix" else tensors[kind.fields[0]].shape[0]
         if not found.ndim or tuple(found.shape[1:]) != shape or not (0 < len(found) == count or field == "prefix"):
