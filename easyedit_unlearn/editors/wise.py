@@ -97,18 +97,14 @@ class WISE(MemoryEditor):
         covariance = _second_moment(text) + hparams.unlearn.native.retain_weight * _second_moment(outside)
         others = torch.cat([outside, text])
         solve = _quiet_elsewhere(found, others, covariance, mask, hparams.act_ratio)
-        change = solve(found.changes)
+        change = solve(found.changes.double()).float()
         settings = MarginSettings(
             hparams.n_iter, hparams.edit_lr * _HUNDREDTH * scale, hparams.norm_constraint, hparams.alpha, hparams.beta,
             hparams.gamma,
         )  # fmt: skip
         advance = job.progress("training the side memory", settings.steps)
         change = sharpen(change, mask, found.keys, found.changes, others, settings, advance)
-        for _ in range(_FURTHER):  # what the ridge and the margins moved off what was found
-            missing = found.changes - change @ found.keys
-            if not bool((attained(found.changes - missing, found.changes) - 1).abs().gt(1 - ENOUGH).any()):
-                break
-            change = change + solve(missing)
+        change = _completed(change, found, solve)
         _warn_of_others(change, found.keys, others, hparams.act_ratio)
         return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
 
@@ -117,20 +113,35 @@ def _quiet_elsewhere(
     found: NewEdits, others: Tensor, covariance: Tensor, mask: Tensor, ratio: float
 ) -> Callable[[Tensor], Tensor]:
     """The least squares, in which those of the others that would still be as active as what is edited count more and
-    more: a few tokens (the first of a text above all) have keys a hundred times as large as all others' and are lost
-    in a mean."""
+    more, for as long as what is edited still comes about: a few tokens (the first of a text above all) have keys a
+    hundred times as large as all others' and are lost in a mean."""
     keys, moment = found.keys.double(), covariance.double()
     solve = masked_least_squares(keys, ridged(moment + keys @ keys.T), mask)
-    for round_ in range(_ROUNDS):
-        change = solve(found.changes.double()).float()
-        limit = ratio * (change @ found.keys).norm(dim=0).min()
-        loud = others[(others @ change.T).norm(dim=-1) > limit].double()
+    for number in range(_ROUNDS):
+        change = _completed(solve(found.changes.double()), found, solve)
+        limit = ratio * (change @ keys).norm(dim=0).min()
+        loud = others[(others.double() @ change.T).norm(dim=-1) > limit].double()
         if not len(loud):
             break
-        loud = loud[torch.linalg.vector_norm(loud, dim=1).argsort(descending=True)[:_LOUDEST]]
-        moment = moment + 10**round_ * loud.T @ loud / loud.square().sum(1).mean() * keys.square().sum(0).mean()
-        solve = masked_least_squares(keys, ridged(moment + keys @ keys.T), mask)
-    return lambda values: solve(values.double()).float()
+        loud = loud[loud.norm(dim=1).argsort(descending=True)[:_LOUDEST]]
+        moment = moment + 10**number * loud.T @ loud / loud.square().sum(1).mean() * keys.square().sum(0).mean()
+        stricter = masked_least_squares(keys, ridged(moment + keys @ keys.T), mask)
+        kept = _completed(stricter(found.changes.double()), found, stricter) @ keys
+        if bool((attained(kept, found.changes.double()) < ENOUGH).any()):
+            break
+        solve = stricter
+    return solve
+
+
+def _completed(change: Tensor, found: NewEdits, solve: Callable[[Tensor], Tensor]) -> Tensor:
+    """``change``, and what the ridge, the margins and the others moved it off what was found, solved for again."""
+    keys, changes = found.keys.to(change), found.changes.to(change)
+    for _ in range(_FURTHER):
+        missing = changes - change @ keys
+        if not bool((attained(changes - missing, changes) - 1).abs().gt(1 - ENOUGH).any()):
+            break
+        change = change + solve(missing.double()).to(change)
+    return change
 
 
 def _warn_of_others(change: Tensor, keys: Tensor, others: Tensor, ratio: float) -> None:
