@@ -17,6 +17,7 @@ from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.config.derive import derived, hparams_name, reference_file
 from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.experiment import tuning
+from easyedit_unlearn.experiment.space import search_space
 from easyedit_unlearn.model.structure import layer_names
 from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.results import Row, row_of
@@ -96,18 +97,18 @@ def test_hparams_writes_a_file_that_run_takes(tmp_path):
 
 def test_what_is_searched_is_what_the_method_has():
     _, values = derived_values("llama", "AlphaEdit")
-    space = tuning.search_space(values, build("llama"))
+    space = search_space(values, build("llama"))
     assert {"last_layer", "v_lr", "clamp_norm_factor", "L2", "null_space_dimensions"} <= set(space)
     assert space["last_layer"].sets(3.2) == {"layers": [2, 3]}
     assert space["null_space_dimensions"].sets(57.4) == {"unlearn.native.null_space_dimensions": 57}
     for choice in space.values():
         assert choice.low <= choice.start <= choice.high
     _, values = derived_values("llama", "WISE")
-    assert tuning.search_space(values, build("llama"))["layer"].sets(2) == {
+    assert search_space(values, build("llama"))["layer"].sets(2) == {
         "inner_params": ["model.layers[2].mlp.down_proj.weight"]
     }
     _, values = derived_values("llama", "NPO")
-    assert {"learning_rate", "alpha", "beta", "last_layer"} <= set(tuning.search_space(values, build("llama")))
+    assert {"learning_rate", "alpha", "beta", "last_layer"} <= set(search_space(values, build("llama")))
 
 
 def test_a_search_keeps_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypatch):

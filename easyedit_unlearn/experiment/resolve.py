@@ -27,7 +27,8 @@ def read_hparams(named: str, plugins: Plugins, overrides: Mapping[str, Any] | No
     """
     if is_file(named):
         return UnlearnHyperParams.from_hparams(named, plugins=plugins, overrides=overrides)
-    return UnlearnHyperParams.from_hparams(reference_file(named, plugins), plugins=plugins, overrides=overrides)
+    asked = {"unlearn.prompt": "auto", **(overrides or {})}  # a derived file asks as the model has it
+    return UnlearnHyperParams.from_hparams(reference_file(named, plugins), plugins=plugins, overrides=asked)
 
 
 def for_model(
