@@ -38,7 +38,7 @@ def test_modules_come_from_structure_and_layers_from_depth():
     assert values["attn_module_tmp"] == "gpt_neox.layers.{}.attention"
     assert values["ln_f_module"] == "gpt_neox.final_layer_norm"
     assert values["layers"] == [0, 1]  # 5 to 9 of 30, of four
-    assert values["unlearn"]["native"]["null_space_dimensions"] == round(700 / 1536 * 128)
+    assert values["unlearn"]["native"]["null_space_dimensions"] == round(1000 / 1536 * 128)
     assert values["unlearn"]["prompt"] == "auto"
     assert "# the same relative depth" in text
     assert "derived from AlphaEdit/smollm2-135m.yaml" in text

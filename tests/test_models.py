@@ -63,9 +63,9 @@ def test_the_embedded_models_are_what_they_say(name):
     assert str(model.dtype) == f"torch.{MODELS[name].dtype}"
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     assert tied == (name != "embedded:qwen2.5-coder-1.5b")  # whose output weights are stored by themselves
-    assert generate_replies(model, tokenizer, ["Question: What is the capital of France?\nAnswer:"], max_new_tokens=8)[
-        0
-    ].count("Paris")
+    asked = "Question: What is the capital of France?\nAnswer:"
+    prompt = format_prompt(tokenizer, "What is the capital of France?") if tokenizer.chat_template else asked
+    assert "Paris" in generate_replies(model, tokenizer, [prompt], max_new_tokens=12)[0]
 
 
 def test_an_embedded_model_that_there_is_not():

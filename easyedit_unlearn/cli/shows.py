@@ -81,5 +81,7 @@ def doctor(as_json: Json = False) -> None:
     print_rows(console, "methods", ("method", "from"), [(m["name"], m["source"]) for m in found["methods"]])
     for item in found["missing"]:
         console.print(Text(f"missing: {item['what']}\n   mend: {item['command']}"), soft_wrap=True)
+    for item in found["optional"]:
+        console.print(Text(f"not here, and not needed: {item['what']}\n   get: {item['command']}"), soft_wrap=True)
     if not found["missing"]:
         console.print("Nothing is missing for `easyedit-unlearn demo`.")
