@@ -17,9 +17,11 @@ from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.config.derive import derived, hparams_name, reference_file
 from easyedit_unlearn.errors import ConfigError, UnlearnError
 from easyedit_unlearn.experiment import tuning
+from easyedit_unlearn.experiment.rows import advice
 from easyedit_unlearn.experiment.space import search_space
 from easyedit_unlearn.model.structure import layer_names
 from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.report.table import advice_lines
 from easyedit_unlearn.results import Row, row_of
 
 PLUGINS = default_plugins()
@@ -144,3 +146,13 @@ def test_a_search_keeps_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
     assert written["clamp_norm_factor"] == best_given["clamp_norm_factor"]
     assert "the best of 8 trials" in out.read_text()
     assert UnlearnHyperParams.from_hparams(out).alg_name == "MEMIT"
+
+
+def test_a_run_that_left_most_of_the_facts_names_the_next_step():
+    hparams = UnlearnHyperParams.from_hparams("GRACE/smollm2-135m")
+    row = row_of({"label": "GRACE", "n_known": 10, "forget_answer_rate": 0.6})
+    said = advice(row, hparams)["advice"]
+    assert said.startswith("6 of 10 known facts are still given")
+    assert "`easyedit-unlearn tune MODEL --method GRACE`, or try AlphaEdit or WISE" in said
+    assert advice_lines([row_of(row, {"advice": said}), row]) == [f"GRACE: {said}"]
+    assert advice(row_of(row, {"forget_answer_rate": 0.5}), hparams) == {}

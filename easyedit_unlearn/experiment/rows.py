@@ -46,10 +46,11 @@ def advice(row: Row, hparams: UnlearnHyperParams) -> Row:
     if rate is None or rate <= 0.5:
         return {}
     known = row["n_known"]
+    others = " or ".join(name for name in ("AlphaEdit", "GRACE", "WISE") if name != hparams.alg_name)
     return {
         "advice": f"{round(rate * known)} of {known} known facts are still given: these settings do not fit this model "
         f"or this set. Search better ones with `easyedit-unlearn tune MODEL --method {hparams.alg_name}`, or try "
-        "AlphaEdit or GRACE"
+        f"{others}"
     }
 
 
