@@ -92,6 +92,9 @@ def derived(method: str, model: Any, tokenizer: Any, plugins: Plugins, label: st
     ]
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     lines = ["  prompt: auto" if line.startswith("  prompt: ") else line for line in lines]  # a base model has no chat
+    if plugins.methods.get(method).host_first and "engine" not in (values.get("unlearn") or {}):
+        # only what is ours is measured for its attainment
+        lines.insert(lines.index("unlearn:") + 1, "  engine: native")
     return "\n".join([*head, *_rewritten(lines, changes), ""])
 
 
