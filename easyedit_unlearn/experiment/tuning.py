@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import json
 import math
@@ -17,7 +18,7 @@ from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.config.derive import derived, reference_file
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.config import EvalConfig
-from easyedit_unlearn.experiment.resolve import for_model
+from easyedit_unlearn.experiment.resolve import for_model, with_text
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.experiment.space import Choice, search_space
 from easyedit_unlearn.plugins.load import Plugins
@@ -144,13 +145,16 @@ class _Trying:
         return self._runs
 
     def _row(self, run: Run, given: Mapping[str, Any]) -> Row:
-        hparams = for_model(str(self._file()), self._pair, self._plugins, {**given, "unlearn.retain": None})
+        overrides = {**given, "unlearn.retain": None}
+        hparams = for_model(str(self._file()), self._pair, self._plugins, overrides)
+        hparams = with_text(hparams, overrides, self._plugins)
         with run.unlearned(hparams):
             pass
         return run.results.rows[-1]
 
     def _file(self) -> Path:
-        path = cache_dir() / "hparams" / self._method / "tuning.yaml"
+        name = hashlib.sha256(self._text.encode()).hexdigest()[:12]  # two searches at once are of two files
+        path = cache_dir() / "hparams" / self._method / f"tuning-{name}.yaml"
         write_text(path, self._text)
         return path
 
