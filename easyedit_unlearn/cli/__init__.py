@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import warnings
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
 from easyedit_unlearn.cli import runs, fitting, artefacts, shows  # isort: skip  # noqa: F401  (commands, in the order of help)
 from easyedit_unlearn.cli.app import State, app
-from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
 from easyedit_unlearn.report.terminal import printable
 
 __all__ = ["app", "main"]
@@ -17,6 +18,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Entry point."""
+    warnings.showwarning = _show(warnings.showwarning)
     try:
         app()
     except UnlearnError as error:
@@ -27,6 +29,18 @@ def main() -> None:
         if State.debug:
             raise
         _fail(f"unexpected {type(error).__name__}: {error} (add --debug before the command to see where)")
+
+
+def _show(as_before: Any) -> Any:
+    """Our own warnings are one line too."""
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, UnlearnWarning):
+            Console(stderr=True, soft_wrap=True).print(Text(f"warning: {printable(str(message))}", style="yellow"))
+        else:
+            as_before(message, category, *where, **more)
+
+    return show
 
 
 def _fail(message: str) -> NoReturn:

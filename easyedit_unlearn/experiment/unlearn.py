@@ -69,8 +69,9 @@ def unlearn(
             that share no name with what is to be forgotten, nearest in wording first: what suffers first must be seen.
         holdout: what is only evaluated, likewise; the two take these facts in turn.
         overrides: in place of what the hparams say, by dotted key: ``{"unlearn.target": {"builder": "self_improve"}}``.
-        dtype, device, device_map: of a model that is loaded here: "bfloat16", "cuda:1", "auto" (accelerate); by default
-            the checkpoint's own precision, on the first CUDA device where there is one.
+        dtype: of a model that is loaded here, such as "bfloat16"; by default its checkpoint's own.
+        device: such as "cuda:1"; by default the first CUDA device where there is one.
+        device_map: "auto" spreads it over all there is (accelerate).
 
     Raises:
         DataError: the model does not know what it should forget, or data are malformed.
