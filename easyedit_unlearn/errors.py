@@ -55,21 +55,16 @@ class OutputExistsError(UnlearnError):
     """The output directory already holds results."""
 
 
-_UNFORESEEN = (
-    RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError, AssertionError,
-)  # fmt: skip
-
-
 @contextmanager
-def in_one_line(what: str) -> Iterator[None]:
-    """What a model's own code raises within is told as an UnlearnError of one line, with the cause behind it."""
+def in_one_line(what: str, kind: type[UnlearnError] = UnlearnError) -> Iterator[None]:
+    """What a model's own code, or EasyEdit's, raises within is told in one line, with the cause behind it."""
     try:
         yield
     except UnlearnError:
         raise
-    except _UNFORESEEN as error:
+    except Exception as error:
         said = " ".join(str(error).split()) or "no message"
-        raise UnlearnError(f"{what}: {type(error).__name__}: {said[:300]}") from error
+        raise kind(f"{what}: {type(error).__name__}: {said[:300]}") from error
 
 
 def suggest(name: str, available: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ ARCHITECTURES = {
     ("llama", 3072, 28): "llama3.2-3b",
     ("mistral", 4096, 32): "mistral-7b",
     ("qwen2", 3584, 28): "qwen2.5-7b",
-    ("qwen2", 1536, 28): "qwen2.5-1.5b",
+    ("qwen2", 1536, 28): "qwen2.5-coder-1.5b",
 }
 """(model type, hidden size, layers) of the models that hparams are shipped for."""
 

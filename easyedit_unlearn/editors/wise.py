@@ -21,11 +21,12 @@ from easyedit_unlearn.components import Job
 from easyedit_unlearn.config.fields import Count, NonNegative, Positive
 from easyedit_unlearn.editors.attain import ENOUGH, attained
 from easyedit_unlearn.editors.inputs import corpus_inputs
+from easyedit_unlearn.editors.margins import MarginSettings, sharpen, threshold
 from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
-from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnWarning
+from easyedit_unlearn.errors import ConfigError, UnlearnWarning
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
-from easyedit_unlearn.model.memories import Adapter, SideMemory, threshold_between
+from easyedit_unlearn.model.memories import Adapter, SideMemory
 from easyedit_unlearn.model.structure import edited_layer
 from easyedit_unlearn.model.weights import check_writable
 
@@ -169,18 +170,6 @@ def _second_moment(inputs: Tensor) -> Tensor:
     return inputs.T @ inputs / max(len(inputs), 1)
 
 
-@dataclass(frozen=True)
-class MarginSettings:
-    """EasyEdit's keys n_iter, edit_lr, norm_constraint, and act_margin's alpha, beta and gamma."""
-
-    steps: int
-    learning_rate: float
-    norm_constraint: float
-    alpha: float
-    beta: float
-    gamma: float
-
-
 def random_mask(shape: Sequence[int], ratio: float, generator: torch.Generator) -> Tensor:
     """Which weights one shard may change: each with probability ``ratio`` (section 2.3.2)."""
     return torch.rand(*shape, generator=generator) < ratio
@@ -208,65 +197,3 @@ def masked_least_squares(
         return change
 
     return by_rows
-
-
-def margin_loss(
-    inside: Float[Tensor, " tokens"], outside: Float[Tensor, " others"], alpha: float, beta: float, gamma: float
-) -> Float[Tensor, ""]:
-    """Activity of edited inputs above beta, of others below alpha, and gamma between them (equation 6).
-
-    Each hinge is the mean over the tokens that violate it, so that many easy tokens do not drown a few hard ones.
-
-    Args:
-        inside, outside: activities |a (W' - W)|.
-    """
-
-    def hinge(excess: Tensor) -> Tensor:
-        violated = excess > 0
-        return (excess * violated).sum() / violated.sum().clamp(min=1)
-
-    return (
-        hinge(outside - alpha) + hinge(beta - inside) + hinge(gamma - (inside - (outside.max() if len(outside) else 0)))
-    )
-
-
-def sharpen(
-    change: Float[Tensor, "d_value d_key"],
-    mask: Bool[Tensor, "d_value d_key"],
-    keys: Float[Tensor, "d_key n"],
-    values: Float[Tensor, "d_value n"],
-    outside: Float[Tensor, "tokens d_key"],
-    settings: MarginSettings,
-    advance: Callable[[int], None],
-) -> Float[Tensor, "d_value d_key"]:
-    """Minimise the margin loss and the edit loss from ``change`` on, inside the mask and the norm constraint.
-
-    Args:
-        keys, values: as for :func:`masked_least_squares`. outside: inputs to be left alone.
-
-    Raises:
-        DivergenceError: the loss is not finite.
-    """
-    scale = values.norm(dim=0).mean()
-    change = change.clamp(-settings.norm_constraint, settings.norm_constraint).requires_grad_()
-    optimiser = torch.optim.Adam([change], lr=settings.learning_rate)
-    for _ in range(settings.steps):
-        with torch.enable_grad():
-            put_out = change @ keys
-            edit = (put_out - values).norm(dim=0).mean()  # in the units of activity, like the margins
-            inside, others = put_out.norm(dim=0), (outside @ change.T).norm(dim=-1)
-            loss = edit + margin_loss(inside, others, settings.alpha, settings.beta, settings.gamma)
-        if not torch.isfinite(loss):
-            raise DivergenceError("WISE's loss is not finite; lower edit_lr. The model is as it was")
-        change.grad = torch.autograd.grad(loss / scale, change)[0] * mask
-        optimiser.step()
-        with torch.no_grad():
-            change.clamp_(-settings.norm_constraint, settings.norm_constraint)
-        advance(1)
-    return change.detach()
-
-
-def threshold(change: Tensor, keys: Tensor, outside: Tensor, ratio: float) -> float:
-    """:func:`threshold_between` the least activity of what is edited and the greatest of what is not."""
-    inside = float((change @ keys).norm(dim=0).min())
-    return threshold_between(inside, float((outside @ change.T).norm(dim=-1).max()) if len(outside) else 0.0, ratio)

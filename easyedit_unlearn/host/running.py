@@ -11,7 +11,7 @@ from typing import Any
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
-from easyedit_unlearn.errors import HostError, UnlearnError, UnlearnWarning
+from easyedit_unlearn.errors import HostError, UnlearnWarning, in_one_line
 from easyedit_unlearn.host.find import HostInfo, require_host
 from easyedit_unlearn.host.serving import bare_model, take_over
 from easyedit_unlearn.host.session import active, host_module, session
@@ -63,7 +63,12 @@ def run_edits(editor: Any, requests: Mapping[str, Any], progress: Progress) -> N
         hparams.batch_size = 1 if not batch else asked if asked > 1 else count
     host = hparams.method.engine == "host"
     advance = progress(hparams.alg_name, count) if host else None
-    with _silent(), _counted(editor, advance), _unscored(), _said_in_one_line(hparams) if host else nullcontext():
+    with (
+        _silent(),
+        _counted(editor, advance),
+        _unscored(),
+        in_one_line(f"EasyEdit's {hparams.alg_name} failed", HostError) if host else nullcontext(),
+    ):
         call = editor.batch_edit if batch else editor.edit
         _, edited, _ = call(**requests, sequential_edit=True, verbose=False)
         editor.model = bare_model(edited)
@@ -72,18 +77,6 @@ def run_edits(editor: Any, requests: Mapping[str, Any], progress: Progress) -> N
         now.guard.reset_flags()  # EasyEdit's LoRA leaves checkpointing on and the cache off
     if hparams.alg_name in ("GRACE", "WISE") and edited is not editor.model:
         take_over(editor.model, editor.tok, hparams, requests)
-
-
-@contextmanager
-def _said_in_one_line(hparams: UnlearnHyperParams) -> Iterator[None]:
-    """Where EasyEdit itself fails, say that it did, and how; ours have messages of their own."""
-    try:
-        yield
-    except UnlearnError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split()) or "no message"
-        raise HostError(f"EasyEdit's {hparams.alg_name} failed: {type(error).__name__}: {said[:300]}") from error
 
 
 @contextmanager
