@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("default")]
@@ -12,7 +14,8 @@ from architectures import build
 from conftest import tiny_llama, tiny_tokenizer
 from typer.testing import CliRunner
 
-from easyedit_unlearn import UnlearnHyperParams
+from easyedit_unlearn import Method, UnlearnHyperParams, hookimpl
+from easyedit_unlearn.baselines.settings import WeightedHyperParams
 from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.config.derive import derived, hparams_name, reference_file
 from easyedit_unlearn.errors import ConfigError, UnlearnError
@@ -20,7 +23,7 @@ from easyedit_unlearn.experiment import tuning
 from easyedit_unlearn.experiment.rows import advice
 from easyedit_unlearn.experiment.space import search_space
 from easyedit_unlearn.model.structure import layer_names
-from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.plugins.load import default_plugins, load_plugins
 from easyedit_unlearn.report.table import advice_lines
 from easyedit_unlearn.results import Row, row_of
 
@@ -74,6 +77,25 @@ def test_steps_are_in_proportion_to_the_models_own_numbers():
                 layer.self_attn.o_proj.weight *= factor
         rates.append(yaml.safe_load(derived("GRACE", model, tiny_tokenizer(), PLUGINS))["edit_lr"])
     assert rates[1] / rates[0] == pytest.approx(3.0, rel=0.05)
+
+
+class Descent(Method):
+    """A plugin's: no file is shipped for it."""
+
+    name, HyperParams = "Descent", WeightedHyperParams
+
+
+@hookimpl
+def easyedit_unlearn_methods():
+    return [Descent()]
+
+
+def test_a_plugins_method_has_its_defaults(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path))
+    plugins = load_plugins([("descent", sys.modules[__name__])], use_entry_points=False)
+    assert derived("Descent", build("llama"), tiny_tokenizer(), plugins).startswith("# The defaults of Descent.")
+    name = hparams_name("Descent", build("llama"), tiny_tokenizer(), plugins)
+    assert UnlearnHyperParams.from_hparams(name, plugins=plugins).learning_rate == 1e-5
 
 
 def test_an_unknown_method_is_told_with_the_one_that_was_meant():

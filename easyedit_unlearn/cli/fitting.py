@@ -28,8 +28,9 @@ def hparams(
     overwrite: Overwrite = False,
 ) -> None:
     """Derive a method's hparams from a model's structure, with a comment for each derived value."""
+    from easyedit_unlearn.cli.unlearn import loaded
     from easyedit_unlearn.config.derive import derived, reference_file
-    from easyedit_unlearn.model.load import load_model, placed
+    from easyedit_unlearn.model.load import placed
     from easyedit_unlearn.progress import Bars
     from easyedit_unlearn.storage import check_file, write_text
 
@@ -38,9 +39,7 @@ def hparams(
     if out is not None:
         check_file(out, overwrite=overwrite)
     with Bars(Console(file=sys.stderr)) as bars:
-        loading = bars.progress(f"loading {model}", 1)
-        pair = load_model(model, **placed(device, dtype, device_map))
-        loading(1)
+        pair = loaded(model, bars, placed(device, dtype, device_map))
         text = derived(method, *pair, plugins, model)
     if out is None:
         typer.echo(text, nl=False)
@@ -65,11 +64,11 @@ def tune(
     overwrite: Overwrite = False,
 ) -> None:
     """Search a method's settings for a model on the bundled facts, and write the best."""
-    from easyedit_unlearn.cli.unlearn import label_of
+    from easyedit_unlearn.cli.unlearn import loaded
     from easyedit_unlearn.config.derive import reference_file
     from easyedit_unlearn.experiment.tuning import TuneSettings, require_optuna
     from easyedit_unlearn.experiment.tuning import tune as search
-    from easyedit_unlearn.model.load import load_model, placed
+    from easyedit_unlearn.model.load import placed
     from easyedit_unlearn.progress import Bars
     from easyedit_unlearn.storage import check_file
 
@@ -79,9 +78,7 @@ def tune(
     check_file(out, overwrite=overwrite)
     console = Console(file=sys.stderr)
     with interruptible(out), Bars(console) as bars:
-        loading = bars.progress(f"loading {label_of(model)}", 1)
-        pair = load_model(model, **placed(device, dtype, device_map))
-        loading(1)
+        pair = loaded(model, bars, placed(device, dtype, device_map))
         row = search(
             pair, method, out, TuneSettings(trials, seconds, facts), label=model, plugins=plugins,
             tell=lambda line: console.print(Text(line), soft_wrap=True), progress=bars.progress,

@@ -29,6 +29,7 @@ from easyedit_unlearn.report.pages import FILES, write_report
 from easyedit_unlearn.report.table import table_columns
 from easyedit_unlearn.report.terminal import print_probes, print_report
 from easyedit_unlearn.storage import prepare_output, remove_outputs
+from easyedit_unlearn.types import ModelPair
 
 Named = tuple[str, Mapping[str, Any]]
 """Hparams as they are named, and what is given in place of what stands there."""
@@ -48,9 +49,7 @@ def unlearn(
     read = [read_hparams(name, plugins, overrides) for name, overrides in named]
     prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
     with Bars(Console(file=sys.stderr)) as bars:
-        loading = bars.progress(f"loading {label_of(model)}", 1)
-        pair = load_model(model, **placement(read[0]))
-        loading(1)
+        pair = loaded(model, bars, placement(read[0]))
         hparams = [for_model(name, pair, plugins, overrides) for name, overrides in named]
         run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
         run.results.command = command
@@ -86,6 +85,14 @@ def as_run(hparams: UnlearnHyperParams) -> str:
     """The file, and what was given in its place."""
     given = [f"# given instead: {key}: {json.dumps(value, default=str)}" for key, value in hparams.overrides.items()]
     return "\n".join([*given, Path(hparams.source_file).read_text(encoding="utf-8")])
+
+
+def loaded(model: Any, bars: Bars, where: Mapping[str, Any]) -> ModelPair:
+    """The model that is named, with a bar. ``where``: as ``placement`` gives it."""
+    advance = bars.progress(f"loading {label_of(model)}", 1)
+    pair = load_model(model, **where)
+    advance(1)
+    return pair
 
 
 def label_of(model: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.model.hooks import layer_shape
 from easyedit_unlearn.model.scales import Scale, scales
 from easyedit_unlearn.model.structure import layer_names, mlp_output, stream_share
 
@@ -16,20 +17,19 @@ class Reference(NamedTuple):
     """A model that files were tuned on.
 
     Attributes:
-        depth, width, parameters: of the model. key_width: of its MLP. scales: by layer, stream, output and key.
+        depth, width: of the model. key_width: of its MLP. scales: by layer, stream, output and key.
     """
 
     depth: int
     width: int
     key_width: int
-    parameters: float
     scales: dict[int, Scale]
 
 
 REFERENCE = "smollm2-135m"
 REFERENCES = {
     "smollm2-135m": Reference(
-        30, 576, 1536, 1.35e8,
+        30, 576, 1536,
         {
             5: Scale(92.3, 20.51, 4.54), 7: Scale(102.0, 23.83, 5.09), 9: Scale(126.0, 31.53, 6.5),
             11: Scale(130.3, 30.18, 6.07),
@@ -51,13 +51,8 @@ class Derivation:
     def __init__(
         self, model: Any, tokenizer: Any, reference: Reference, values: dict[str, Any], method: Method
     ) -> None:
-        self.model, self.tokenizer, self.reference, self.values, self.method = (
-            model,
-            tokenizer,
-            reference,
-            values,
-            method,
-        )
+        self.model, self.tokenizer, self.method = model, tokenizer, method
+        self.reference, self.values = reference, values
         self.names = layer_names(model)
         self.depth = len(self.names)
 
@@ -108,10 +103,8 @@ class Derivation:
     def _step(self, layer: int, reference: int, share: float | None) -> tuple[float, str]:
         """How many times larger a step of a value's coordinate is here."""
         mine, theirs = self._scale(layer), self.reference.scales[reference]
-        width = self.model.get_submodule(self._module(layer))
         here = mine.stream / share if share is not None else mine.output
-        rows = getattr(width, "out_features", None) or width.weight.shape[1]
-        ratio = (here / rows**0.5) / (theirs.stream / self.reference.width**0.5)
+        ratio = (here / self._shape(layer)[0] ** 0.5) / (theirs.stream / self.reference.width**0.5)
         return ratio, "in proportion to the size of this model's " + ("stream" if share is not None else "MLP output")
 
     def _located(self) -> dict[str, Change]:
@@ -142,7 +135,7 @@ class Derivation:
             )
         dimensions = self.values["unlearn"].get("native", {}).get("null_space_dimensions")
         if dimensions:
-            wide = self._key_width(last)
+            wide = self._shape(last)[1]
             same = round(dimensions / self.reference.key_width * wide)
             found["unlearn.native.null_space_dimensions"] = Change(same, f"the same share of {wide}")
         return found
@@ -200,9 +193,10 @@ class Derivation:
         start = self.names[layer].removesuffix(str(layer))
         return f"{start}{{}}{name.removeprefix(self.names[layer])}"
 
-    def _key_width(self, layer: int) -> int:
-        module = self.model.get_submodule(self._module(layer))
-        return int(getattr(module, "in_features", None) or module.weight.shape[0])
+    def _shape(self, layer: int) -> tuple[int, int]:
+        shape = layer_shape(self.model.get_submodule(self._module(layer)))
+        assert shape is not None  # noqa: S101  mlp_output names linear modules alone
+        return shape
 
     def _attention(self, layer: int) -> str:
         """EasyEdit's alone read it."""

@@ -78,9 +78,12 @@ def hparams_name(method: str, model: Any, tokenizer: Any, plugins: Plugins) -> s
 
 
 def derived(method: str, model: Any, tokenizer: Any, plugins: Plugins, label: str = "") -> str:
-    """The YAML file, with a comment for each value that was derived. ``label``: what to call the model."""
-    name, reference = REFERENCE, REFERENCES[REFERENCE]
-    text = (shipped_hparams() / method / f"{name}.yaml").read_text(encoding="utf-8")
+    """The YAML file, with a comment for each value that was derived; a plugin's method has its defaults. ``label``:
+    what to call the model."""
+    name, reference, file = REFERENCE, REFERENCES[REFERENCE], reference_file(method, plugins)
+    text = file.read_text(encoding="utf-8")
+    if file.stem != REFERENCE:
+        return text
     values = yaml.safe_load(text)
     made = Derivation(model, tokenizer, reference, values, plugins.methods.get(method))
     changes = made.changes()

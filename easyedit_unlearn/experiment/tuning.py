@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from easyedit_unlearn.components import Progress, no_progress
-from easyedit_unlearn.config.derive import derived, reference_file
+from easyedit_unlearn.config.derive import derived
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, with_text
@@ -61,7 +61,7 @@ def tune(
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    text = _start(method, model, label, plugins)
+    text = derived(method, *model, plugins, label)
     space = search_space(yaml.safe_load(text), model[0])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(out.with_suffix(".journal"))))
@@ -157,14 +157,6 @@ class _Trying:
         path = cache_dir() / "hparams" / self._method / f"tuning-{name}.yaml"
         write_text(path, self._text)
         return path
-
-
-def _start(method: str, model: ModelPair, label: str, plugins: Plugins) -> str:
-    """The file that the search begins with."""
-    reference = reference_file(method, plugins)
-    if reference.stem == "defaults":
-        return reference.read_text(encoding="utf-8")
-    return derived(method, *model, plugins, label)
 
 
 def _figures(row: Row) -> str:
