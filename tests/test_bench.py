@@ -76,6 +76,20 @@ def test_a_file_stands_for_each_cell_once(grid):
     assert len(keys) == 4
 
 
+def test_a_method_alone_takes_its_settings_from_each_model(grid, tmp_path):
+    """Its key follows every file that they may come from; the cell itself runs."""
+    (cell,) = read_bench(changed(grid, blocks=[{"methods": ["ICR"]}]), default_plugins())[1]
+    assert cell.hparams == "ICR"
+    assert digest.cell_key(cell, default_plugins()) == digest.cell_key(cell, default_plugins())
+    running = bench(grid, tmp_path / "out")
+    said = running.communicate(timeout=300)
+    assert running.returncode == 0, said
+    (row,) = (
+        one for one in json.loads((tmp_path / "out" / "results.json").read_text())["rows"] if one["method"] == "ICR"
+    )
+    assert row["hparams"] == "ICR" and row["n_forget"] == 2
+
+
 def test_a_key_follows_everything_that_decides(grid, facts_file, tmp_path):
     plugins = default_plugins()
     cell = read_bench(grid, plugins)[1][0]

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from easyedit_unlearn.bench.grid import Cell
-from easyedit_unlearn.config.hparams import UnlearnHyperParams
-from easyedit_unlearn.config.shipped import resolve_path
+from easyedit_unlearn.config.derive import reference_file
+from easyedit_unlearn.config.shipped import resolve_path, shipped_hparams
+from easyedit_unlearn.experiment.resolve import is_file, read_hparams
 from easyedit_unlearn.host.find import find_host
 from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import placement
@@ -34,13 +35,13 @@ def cell_key(cell: Cell, plugins: Plugins) -> str:
         DataError: a set cannot be read.
     """
     texts = (cell.sets.forget, cell.sets.retain, cell.sets.holdout, *cell.sets.also.values(), *cell.finetune)
-    hparams = UnlearnHyperParams.from_hparams(cell.hparams, plugins=plugins, overrides=cell.overrides)
+    hparams = read_hparams(cell.hparams, plugins, cell.overrides)
     own = hparams.unlearn.retain if cell.sets.retain is None else None
-    text = resolve_path(cell.hparams).read_text(encoding="utf-8")
+    files = _hparams_files(cell.hparams, plugins)
     parts = [
         cell.model_dump_json(),
-        text,
-        _named_files([yaml.safe_load(text), cell.overrides]),
+        *(file.read_text(encoding="utf-8") for file in files),
+        _named_files([*(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files), cell.overrides]),
         _digest(repr(load(own))) if own else "",
         [[info.name, info.version] for info in plugins.infos],
         placement(None)["device"],
@@ -52,6 +53,13 @@ def cell_key(cell: Cell, plugins: Plugins) -> str:
         _corpus(),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _hparams_files(named: str, plugins: Plugins) -> list[Path]:
+    """The file; of a method alone, all that its settings may come from, for the model is not loaded yet."""
+    if is_file(named):
+        return [resolve_path(named)]
+    return sorted({reference_file(named, plugins), *(shipped_hparams() / named).glob("*.yaml")})
 
 
 def model_key(cell: Cell, plugins: Plugins) -> str:
