@@ -14,9 +14,10 @@ from conftest import FACTS, copied_weights, same_weights, write_hparams
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
 from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of
+from easyedit_unlearn.editors.statistics import prompt_keys
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError
-from easyedit_unlearn.host.running import make_editor
+from easyedit_unlearn.host.running import make_editor, undone_after
 from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
 from easyedit_unlearn.model.structure import mlp_output
@@ -111,6 +112,26 @@ def test_alphaedit_remembers_a_sequence_and_forgets_what_is_undone(editor_for, t
         editor.edit(**unlearning_requests(editor, [sample]), verbose=False, sequential_edit=True)
     keys = editor.unlearning_state["model.layers.0.mlp.down_proj"]
     assert torch.linalg.matrix_rank(keys) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_alphaedit_can_hold_what_retain_prompts_map_to(editor_for, taught):
+    """Their keys then move less, for the same edit."""
+    model, tokenizer = taught
+    name, keep = "model.layers.0.mlp.down_proj", SAMPLES[1:]
+    prompts = [format_prompt(tokenizer, sample.question) for sample in keep]
+    keys = prompt_keys(model, tokenizer, [name], prompts)[name]
+    weight, moved = copied_weights(model)[f"{name}.weight"], []
+    for hold in (0.0, 100.0):
+        editor = editor_for("AlphaEdit")
+        native = editor.hparams.unlearn.native.model_copy(update={"hold_retain": hold, "retain_weight": 0})
+        editor.hparams.unlearn = dataclasses.replace(editor.hparams.unlearn, native=native)
+        with undone_after(model, editor.hparams, no_progress):
+            editor.edit(**unlearning_requests(editor, SAMPLES[:1], retain=keep), sequential_edit=True, verbose=False)
+            change = (model.get_submodule(name).weight - weight).detach()
+            assert editor.unlearning_state["attainment"] > 0.9
+            moved.append(float((change @ keys).norm(dim=0).mean()))
+    assert moved[1] < 0.5 * moved[0]
 
 
 def test_without_a_corpus_it_says_what_to_do(editor_for, taught, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, key_moments
+from easyedit_unlearn.editors.statistics import Corpus, cached_key_moments, key_moments, prompt_keys
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.model.weights import fingerprint
 
@@ -39,6 +39,25 @@ def test_moments_match_the_definition(family, request):
     for name in NAMES[family]:
         expected = reference(model, tokenizer, name, 1500)
         assert (found[name].double() - expected).norm() / expected.norm() < 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_keys_of_prompts_are_all_their_own_and_what_they_share_once(family, request):
+    model, tokenizer = request.getfixturevalue(family)
+    prompts, (name, *_) = ["The same, then: Rome", "The same, then: Paris, France"], NAMES[family]
+    seen = []
+    handle = model.get_submodule(name).register_forward_hook(lambda _m, given, _o: seen.append(given[0][0]))
+    with torch.no_grad():
+        for prompt in prompts:
+            model(input_ids=torch.tensor([tokenizer(prompt).input_ids]))
+    handle.remove()
+    ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    shared = next(n for n, pair in enumerate(zip(*ids, strict=False)) if pair[0] != pair[1])
+    expected = torch.cat([seen[0], seen[1][shared:]]).double()
+    found = prompt_keys(model, tokenizer, [name], prompts)[name].double()
+    assert found.shape == expected.T.shape
+    order = [m[torch.argsort(m.norm(dim=1))] for m in (expected, found.T)]
+    assert torch.allclose(order[0], order[1], atol=1e-5)
 
 
 def test_the_pass_stops_after_the_last_layer_of_interest(llama):

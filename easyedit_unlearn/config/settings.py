@@ -23,6 +23,8 @@ class NativeOptions(BaseModel):
             ``hub:NAME[:CONFIG]`` for the train split of a Hub data set; by default the data directory's corpus.
         corpus_tokens: how many of its tokens to use.
         retain_weight: how much the mean key moment of the retain prompts counts against the corpus's.
+        hold_retain: how much AlphaEdit holds what the retain prompts' own keys map to, as it holds what earlier edits
+            map to (K_p); 0: they only shape the null space.
         null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
             EasyEdit's key nullspace_threshold.
         fact_token: where GRACE and WISE, which have no such key of EasyEdit's, look: at the subject's last token (or at
@@ -37,6 +39,7 @@ class NativeOptions(BaseModel):
     corpus: str | None = Field(default=None, min_length=1)
     corpus_tokens: int = Field(default=65_536, ge=1)
     retain_weight: float = Field(default=3.0, ge=0)
+    hold_retain: float = Field(default=0.0, ge=0)
     null_space_dimensions: int | None = Field(default=None, ge=1)
     fact_token: Literal["subject_last", "last"] = "subject_last"
     value_steps: int = Field(default=22, ge=1)

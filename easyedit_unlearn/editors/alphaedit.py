@@ -16,7 +16,7 @@ from easyedit_unlearn.config.fields import NonNegative, Positive
 from easyedit_unlearn.editors.locate import LocateThenEdit
 from easyedit_unlearn.editors.memit import MEMITHyperParams
 from easyedit_unlearn.editors.solve import check_columns
-from easyedit_unlearn.editors.statistics import cached_null_space
+from easyedit_unlearn.editors.statistics import cached_null_space, prompt_keys
 
 
 @dataclass
@@ -36,7 +36,21 @@ class AlphaEdit(LocateThenEdit):
         dimensions = job.hparams.unlearn.native.null_space_dimensions
         threshold = None if dimensions else job.hparams.nullspace_threshold
         projection = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
-        return alphaedit_solution(keys, projection, job.hparams.L2, job.state.get(layer))
+        kept = [keys for keys in (job.state.get(layer), self._held(job).get(layer)) if keys is not None]
+        previous = torch.cat([part.to(keys) for part in kept], dim=1) if kept else None
+        return alphaedit_solution(keys, projection, job.hparams.L2, previous)
+
+    def _held(self, job: Job) -> dict[str, Tensor]:
+        """By layer, keys of the retain prompts, of the model before the first edit of a sequence."""
+        weight = job.hparams.unlearn.native.hold_retain
+        if not weight or not job.retain:
+            return {}
+        if "held" not in job.state:
+            names = [job.hparams.rewrite_module_tmp.format(layer) for layer in sorted(job.hparams.layers)]
+            found = prompt_keys(job.model, job.tokenizer, names, [prompt for prompt, _ in job.retain])
+            job.state["held"] = {name: weight**0.5 * keys for name, keys in found.items()}
+        held: dict[str, Tensor] = job.state["held"]
+        return held
 
     def remember(self, job: Job, layer: str, keys: Tensor) -> None:
         """Later edits must keep what these map to."""

@@ -140,6 +140,28 @@ def prompt_moments(
     return moments.mean(sum(map(len, texts)))
 
 
+def prompt_keys(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, names: Sequence[str], prompts: Sequence[str]
+) -> dict[str, Float[Tensor, "d_key tokens"]]:
+    """The keys themselves, in float32 on the model's device; tokens with which all prompts begin count once."""
+    texts = [list(tokenizer(prompt).input_ids) for prompt in dict.fromkeys(prompts)]
+    shared = next((n for n, ids in enumerate(zip(*texts, strict=False)) if len(set(ids)) > 1), 0)
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    chosen = torch.zeros(0, 0, dtype=torch.bool)
+
+    def see(name: str, keys: Tensor, _output: Tensor) -> None:
+        found[name].append(keys[chosen.to(keys.device)].float())
+
+    with evaluating(model), watched(model, names, see) as forward:
+        for rows in batches([len(text) for text in texts], _ROWS):
+            ids, _, mask = pad_pairs([(texts[i], []) for i in rows], pad_id(tokenizer))
+            chosen = mask.bool()
+            chosen[[n for n, i in enumerate(rows) if i], :shared] = False
+            where = device_of(model)
+            forward(input_ids=ids.to(where), attention_mask=mask.to(where))
+    return {name: torch.cat(parts).T for name, parts in found.items()}
+
+
 def cached_key_moments(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
