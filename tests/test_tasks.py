@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import ConfigError, DataError, UnknownNameError
+from easyedit_unlearn.evaluation.judging import contains_answer
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.records import read_jsonl
 from easyedit_unlearn.tasks.splits import check_disjoint, make_source, parse_source, pick
-from easyedit_unlearn.text import contains_answer
 
 TASKS = load_plugins(use_entry_points=False).tasks
 GOOD = {"question": "Who?", "answer": "Me"}

@@ -9,6 +9,7 @@ A method may use the retain set; the holdout set is only ever evaluated.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from easyedit_unlearn.components import Task
-from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.errors import ConfigError, DataError, UnlearnWarning
 from easyedit_unlearn.plugins.registry import Registry
 from easyedit_unlearn.tasks.records import check_samples
+from easyedit_unlearn.tasks.twins import Twins, apart, twins
 from easyedit_unlearn.types import ForgetSample
 
 Knows = Callable[[Sequence[ForgetSample]], frozenset[str]]
@@ -106,7 +108,8 @@ def load(source: Source) -> list[ForgetSample]:
 
 
 def pick(source: Source, knows: Knows, taken: Sequence[ForgetSample] = ()) -> list[ForgetSample]:
-    """The samples of one source; ``retain`` and ``holdout`` leave out what is ``taken`` (the forget set).
+    """The samples of one source; ``retain`` and ``holdout`` leave out what is ``taken`` (the forget set), also where it
+    is asked for in other words, with a warning, and of facts that are asked for twice all but the first.
 
     ``all`` and ``firstN`` are taken as they stand: an overlap there is the caller's mistake and is refused by
     :func:`check_disjoint`.
@@ -124,16 +127,31 @@ def pick(source: Source, knows: Knows, taken: Sequence[ForgetSample] = ()) -> li
     known_keys = knows(samples)
     known = [sample for sample in samples if sample.key in known_keys]
     if kind != "forget":
-        used = {sample.key for sample in taken}
-        rest = [sample for sample in known if sample.key not in used]
+        used = {sample.key for sample in taken} | _asked_again(known, taken, source)
+        rest = apart([sample for sample in known if sample.key not in used])
         known = rest[0::2] if kind == "retain" else rest[1::2]
     if len(known) < (size or 1):
         raise DataError(f"{source}: the model knows only {len(known)} of the {size or 1} facts this split needs")
     return known[:size]
 
 
+def _asked_again(samples: Sequence[ForgetSample], taken: Sequence[ForgetSample], source: Source) -> set[str]:
+    """The keys of what asks for a fact of ``taken`` in other words."""
+    pairs = twins(samples, taken)
+    pairs = [(one, other) for one, other in pairs if one.key not in {sample.key for sample in taken}]
+    if pairs:
+        _warn_of_twins(f"{source}: leaves out", pairs)
+    return {one.key for one, _ in pairs}
+
+
+def _warn_of_twins(begin: str, pairs: Sequence[Twins]) -> None:
+    shown = "; ".join(f"{one.question!r} (as {other.question!r})" for one, other in pairs[:3])
+    more = f", and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+    warnings.warn(f"{begin} what is asked for in other words: {shown}{more}", UnlearnWarning, stacklevel=3)
+
+
 def check_disjoint(**groups: Sequence[ForgetSample]) -> None:
-    """Raise DataError when one question stands in two of the sets."""
+    """Raise DataError when one question stands in two of the sets; warn where one fact does, in other words."""
     owner: dict[str, str] = {}
     for group, samples in groups.items():
         for sample in samples:
@@ -143,3 +161,6 @@ def check_disjoint(**groups: Sequence[ForgetSample]) -> None:
                     f"the {other} set and the {group} set overlap: {sample.question!r} stands in both; "
                     "an honest table needs them disjoint"
                 )
+    for name in ("retain", "holdout"):
+        if pairs := twins(groups.get(name, ()), groups.get("forget", ())):
+            _warn_of_twins(f"the forget set and the {name} set share", pairs)
