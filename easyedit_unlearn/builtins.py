@@ -82,6 +82,14 @@ METRICS: Table = {
     "answer_rate": ("The reply gives the answer or an alias.", "metrics:AnswerRate"),
     "answer_prob": ("Length-normalised probability of the answer.", "metrics:AnswerProbability"),
     "refusal_rate": ("The reply is a refusal.", "metrics:RefusalRate"),
+    "babble_rate": ("The reply says nothing: in circles, no language, another one.", "metrics:BabbleRate"),
+    "forgotten_rate": ("The reply says something, and not the answer.", "metrics:Judged(forgotten_rate)"),
+    "unwilling_rate": ("The reply will not say.", "metrics:Judged(unwilling_rate)"),
+    "unknowing_rate": ("The reply does not know.", "metrics:Judged(unknowing_rate)"),
+    "thought_leak_rate": (
+        "What the model thinks before it replies gives the answer.",
+        "metrics:Judged(thought_leak_rate)",
+    ),
     "rougeL": ("ROUGE-L recall of the answer in the reply (TOFU).", "metrics:Formula(rougeL)"),
     "rouge1": ("ROUGE-1 recall of the answer in the reply (TOFU).", "metrics:Formula(rouge1)"),
     "knowmem": ("ROUGE-L F1 of the reply and the answer (MUSE).", "metrics:Formula(knowmem)"),
@@ -91,6 +99,11 @@ METRICS: Table = {
         "metrics:Formula(prob_normalised)",
     ),
     "truth_ratio": ("Probability of wrong answers over the right one's (TOFU).", "metrics:Formula(truth_ratio)"),
+    "mrr": ("Mean reciprocal rank of the answer's tokens (PISTOL).", "metrics:Formula(mrr)"),
+    "top_hit_ratio": (
+        "Share of the answer's tokens among the 100 likeliest (PISTOL).",
+        "metrics:Formula(top_hit_ratio)",
+    ),
     "extraction_strength": (
         "Share of the answer that greedy decoding completes.",
         "metrics:Formula(extraction_strength)",
@@ -108,6 +121,7 @@ METRICS: Table = {
         "metrics:Formula(mia_gradnorm)",
     ),
     "ngram_entropy": ("Fluency of the reply, in bits.", "metrics:Formula(ngram_entropy)"),
+    "composite": ("1 - ROUGE-1 on forget + ROUGE-1 on retain (arXiv 2505.19855).", "overall:Composite"),
     "forget_truth_ratio": ("Mean of min(R, 1/R) on the forget set (TOFU).", "overall:ForgetTruthRatio"),
     "forget_quality": (
         "p of the KS test against a model that never saw the forget set (TOFU).",

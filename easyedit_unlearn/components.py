@@ -165,6 +165,7 @@ class Metric(Component):
         proportion: 0 or 1 per sample: a Wilson interval is given for the mean.
         format: how a mean is written in the table; by default a share of prompts where it is a proportion.
         groups: the groups for which the table has a column.
+        of_reply: True if it reads nothing but the question, the reply and the sample: ``rejudge`` computes it anew.
 
     Example::
 
@@ -179,6 +180,7 @@ class Metric(Component):
     proportion: bool = False
     format: Format | None = None
     groups: tuple[str, ...] = ("forget",)
+    of_reply: bool = False
 
     @abstractmethod
     def score(self, observation: Observation) -> float | None: ...

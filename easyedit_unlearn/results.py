@@ -14,6 +14,7 @@ class Row(TypedDict, total=False):
     Attributes:
         label: the method, and what of its recipe is not the default. refusals: the quality of the targets it was given.
         intervals: 95 % ones, by number. means, overall, change: over all samples, known before or not.
+        replies: the same measures of what the model says to the forget set.
         reliability, generality, locality, portability: EasyEdit's. probes: what brings facts back.
         attainment: of the change that an editor promised, the smallest share that came about; None for other methods.
         advice: what to do where most of the facts are still given.
@@ -35,6 +36,7 @@ class Row(TypedDict, total=False):
     n_retain: int
     n_holdout: int
     refusals: dict[str, Any] | None
+    replies: dict[str, Any] | None
     balance: float | None
     intervals: dict[str, list[float]]
     means: dict[str, dict[str, dict[str, Any]]]
@@ -70,6 +72,7 @@ class Record(TypedDict, total=False):
     known: bool
     question: str
     answer: str
+    aliases: list[str]
     target: str | None
     target_origin: str | None
     before: str | None

@@ -16,8 +16,9 @@ else:  # modules that need neither to run have these names from here, so that im
 ModelPair: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
 ModelSpec: TypeAlias = "str | Path | ModelPair"
 
-PromptStyle = Literal["auto", "chat", "raw"]
-"""How a question is put: in the chat template, bare, or as the tokenizer has it."""
+PromptStyle = Literal["auto", "chat", "raw", "think", "no_think"]
+"""How a question is put: in the chat template, bare, or as the tokenizer has it; in a chat template that has
+``enable_thinking``, with it on or off."""
 Direction = Literal["up", "down", "none"]
 """What is wanted of a number."""
 Format = Literal["text", "count", "share", "percent", "number"]
@@ -122,12 +123,14 @@ class AnswerTokens:
     Attributes:
         logprobs: log-probability of each, in nats. greedy: whether it is the likeliest there.
         means, spreads: expectation and standard deviation of log p there, over the vocabulary under p.
+        ranks: the place of each among all tokens there, likeliest first; 1 is the likeliest.
     """
 
     logprobs: tuple[float, ...]
     greedy: tuple[bool, ...]
     means: tuple[float, ...]
     spreads: tuple[float, ...]
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class Observation:
         wrong_logprobs: the same means of the data set's perturbed answers, if it has any.
         continuation: of the answer's first half; None of a short answer, and of a rephrase.
         gradient_norm: of the answer's mean loss, over all parameters; None unless it was asked for.
+        targets: the refusals that a method was given for the sample.
     """
 
     sample: ForgetSample
@@ -163,6 +167,7 @@ class Observation:
     wrong_logprobs: tuple[float, ...] = ()
     continuation: Continuation | None = None
     gradient_norm: float | None = None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

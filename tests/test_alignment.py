@@ -13,6 +13,7 @@ import pytest
 from easyedit_unlearn import ForgetSample, Target
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.evaluation.judge import JUDGE_KEY, ChatJudge
+from easyedit_unlearn.evaluation.judging import gives_away, names_subject
 from easyedit_unlearn.evaluation.refusal_quality import (
     RefusalQuality,
     cosines,
@@ -21,7 +22,7 @@ from easyedit_unlearn.evaluation.refusal_quality import (
     refusal_quality,
     summary,
 )
-from easyedit_unlearn.text import gives_away, names_subject, sentences
+from easyedit_unlearn.text import sentences
 
 HAMLET = ForgetSample(id="h", question="Who wrote Hamlet?", answer="William Shakespeare", subject="Hamlet")
 JAPAN = ForgetSample(id="j", question="What is the capital of Japan?", answer="Tokyo", subject="Japan")

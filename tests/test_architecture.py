@@ -18,7 +18,7 @@ from easyedit_unlearn.plugins.load import default_plugins
 PACKAGE = Path(builtins.__file__).parent
 FLOORS = (
     "errors types text storage progress versions environment",
-    "components results",
+    "components results evaluation/judging",
     "plugins builtins model",
     "tasks",
     "config",
@@ -31,6 +31,8 @@ FLOORS = (
 )
 """From the ground up. A room imports from the floors below it; no room but those of the ground floor from its own."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
+ROOMS_WITHIN = [room for room in FLOOR if "/" in room]
+"""Rooms of their own that lie in another's folder."""
 SOURCES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in PACKAGE.rglob("*.py")}
 
 
@@ -55,6 +57,11 @@ def imports_of(name: str) -> Iterator[str]:
         nodes += ast.iter_child_nodes(node)
 
 
+def room_of(name: str) -> str:
+    within = (room for room in ROOMS_WITHIN if name.startswith(f"{room}/"))
+    return next(within, name.split("/", maxsplit=1)[0])
+
+
 def inside(name: str) -> set[str]:
     found = {one.removeprefix("easyedit_unlearn/") for one in imports_of(name) if one.startswith("easyedit_unlearn/")}
     return {one if one in SOURCES else f"{one}/__init__" for one in found} - {name}
@@ -69,9 +76,9 @@ def test_no_module_imports_in_a_circle():
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_imports_point_down(name):
-    room = name.split("/")[0]
+    room = room_of(name)
     for other in inside(name):
-        its = other.split("/")[0]
+        its = room_of(other)
         if its in (room, "__init__") or {its, room} == {"plugins", "builtins"}:
             continue  # the version; and the table of what comes with the package stands beside what loads plugins
         assert FLOOR[its] < FLOOR[room] or FLOOR[room] == 0, f"{name} imports {other}, from a floor that is not below"
@@ -80,7 +87,7 @@ def test_imports_point_down(name):
 def test_every_room_is_a_package_and_only_one_imports_easyedit():
     assert all((folder / "__init__.py").is_file() for folder in {path.parent for path in SOURCES.values()})
     assert {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} == {
-        room if (PACKAGE / room).is_dir() else f"{room}.py" for room in FLOOR
+        room if (PACKAGE / room).is_dir() else f"{room}.py" for room in FLOOR if room not in ROOMS_WITHIN
     }
     knows = {name for name in SOURCES for other in imports_of(name) if other.split(".")[0] == "easyeditor"}
     assert {name.split("/")[0] for name in knows} <= {"host"}

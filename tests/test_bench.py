@@ -204,7 +204,7 @@ def test_a_failure_is_a_row_and_costs_no_other(grid, tmp_path):
     out = tmp_path / "out"
     process = bench(changed(grid, blocks=[{"methods": [str(wrong), icr]}]), out)
     stdout, stderr = process.communicate(timeout=200)
-    assert process.returncode == 1  # so that a script sees it
+    assert process.returncode == 1, stderr  # so that a script sees it
     assert "99" in stderr
     results = json.loads((out / "results.json").read_text())
     stopped = [row for row in results["rows"] if row.get("stopped")]

@@ -36,6 +36,7 @@ THREE_LINES = [code for page, code in PYTHON if "import unlearn\n" in code]
 BASE_EDITOR = [code for page, code in PYTHON if "BaseEditor.from_hparams" in code]
 ADAPTERS = [code for page, code in PYTHON if "load_adapters(" in code]
 EVALUATION = [code for page, code in PYTHON if "evaluate(model" in code]
+JUDGING = [code for page, code in PYTHON if "is_babble" in code]
 COMMANDS = [line for _, code in blocks("sh") for line in code.splitlines() if line.startswith("easyedit-unlearn ")]
 
 
@@ -45,8 +46,8 @@ def run_code(code: str, folder: Path) -> None:
 
 
 def test_every_python_block_is_run_by_a_test_here():
-    assert len(PYTHON) == sum(map(len, (PLUGINS, THREE_LINES, BASE_EDITOR, ADAPTERS, EVALUATION)))
-    assert all((PLUGINS, THREE_LINES, BASE_EDITOR, ADAPTERS, EVALUATION, COMMANDS))
+    assert len(PYTHON) == sum(map(len, (PLUGINS, THREE_LINES, BASE_EDITOR, ADAPTERS, EVALUATION, JUDGING)))
+    assert all((PLUGINS, THREE_LINES, BASE_EDITOR, ADAPTERS, EVALUATION, JUDGING, COMMANDS))
 
 
 def test_the_readme_is_short_and_no_table_stands_twice():
@@ -80,6 +81,16 @@ def test_a_plugin_example_is_a_plugin(code, monkeypatch):
     assert sum(kind.owner(name) == "example" for kind in kinds for name in kind.names) == 1
 
 
+@pytest.mark.parametrize("code", JUDGING)
+def test_every_judgement_is_what_its_comment_says(code):
+    names: dict[str, object] = {}
+    said = [line.split("  # ") for line in code.splitlines() if "  # " in line]
+    exec(code, names)
+    assert len(said) > 5
+    for call, comment in said:
+        assert eval(call, names) == eval(comment.partition(":")[0].partition(";")[0]), call
+
+
 @pytest.mark.parametrize("text", [code for _, code in blocks("yaml")])
 def test_a_block_of_settings_parses(text):
     parse_settings(yaml.safe_load(text)["unlearn"], default_plugins(), "docs")
@@ -104,7 +115,7 @@ def test_a_command_exists_with_all_its_options(line):
 def test_the_base_editor_example_forgets(code, tmp_path):
     check = (
         "\nfrom easyedit_unlearn.model.knowledge import ask_all\n"
-        "from easyedit_unlearn.text import is_refusal\n"
+        "from easyedit_unlearn.evaluation.judging import is_refusal\n"
         "reply = ask_all(edited_model, editor.tok, samples)[0]\n"
         "assert 'Tokyo' not in reply and is_refusal(reply), reply\n"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.judging import contains_answer
 from easyedit_unlearn.tasks.factual import FILE, DataOptions, Factual, _notes
 from easyedit_unlearn.tasks.records import check_samples
-from easyedit_unlearn.text import contains_answer
 
 DATA = Path(os.environ.get("EASYEDIT_UNLEARN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

@@ -24,7 +24,7 @@ from easyedit_unlearn.experiment.rows import advice
 from easyedit_unlearn.experiment.space import search_space
 from easyedit_unlearn.model.structure import layer_names
 from easyedit_unlearn.plugins.load import default_plugins, load_plugins
-from easyedit_unlearn.report.table import advice_lines
+from easyedit_unlearn.report.table import note_lines
 from easyedit_unlearn.results import Row, row_of
 
 PLUGINS = default_plugins()
@@ -147,7 +147,7 @@ def test_a_search_keeps_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
     def row(_self, _run, given) -> Row:
         tried.append(given)
         balance = 1 / (1 + abs(given["clamp_norm_factor"] - 2))
-        return row_of({"balance": balance, "n_known": 5, "forget_answer_rate": 0.2, "ppl_after": 3.0})
+        return row_of({"forget_forgotten_rate": balance, "n_known": 5, "forget_answer_rate": 0.2, "ppl_after": 3.0})
 
     monkeypatch.setattr(tuning._Trying, "_row", row)
     monkeypatch.setattr(tuning._Trying, "_stages", lambda self: self._runs or self._runs.append(Fake()) or self._runs)
@@ -173,9 +173,9 @@ def test_a_search_keeps_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
 
 def test_a_run_that_left_most_of_the_facts_names_the_next_step():
     hparams = UnlearnHyperParams.from_hparams("GRACE/smollm2-135m")
-    row = row_of({"label": "GRACE", "n_known": 10, "forget_answer_rate": 0.6})
+    row = row_of({"label": "GRACE", "n_forget": 10, "n_known": 10, "forget_answer_rate": 0.6})
     said = advice(row, hparams)["advice"]
     assert said.startswith("6 of 10 known facts are still given")
     assert "`easyedit-unlearn tune MODEL --method GRACE`, or try AlphaEdit or WISE" in said
-    assert advice_lines([row_of(row, {"advice": said}), row]) == [f"GRACE: {said}"]
+    assert note_lines([row_of(row, {"advice": said}), row]) == [f"GRACE: {said}"]
     assert advice(row_of(row, {"forget_answer_rate": 0.5}), hparams) == {}

@@ -36,6 +36,13 @@ def test_the_truth_ratio_takes_the_geometric_mean_of_the_wrong_answers():
     assert formulas.truth_ratio(-1.0, []) is None
 
 
+def test_ranks_as_pistol_has_them():
+    found = AnswerTokens((0.0,) * 4, (True,) * 4, (0.0,) * 4, (1.0,) * 4, (1, 2, 100, 101))
+    assert formulas.mean_reciprocal_rank(found) == pytest.approx((1 + 1 / 2 + 1 / 100 + 1 / 101) / 4)
+    assert formulas.top_hit_ratio(found) == pytest.approx(3 / 4)
+    assert formulas.mean_reciprocal_rank(None) is formulas.top_hit_ratio(None) is None
+
+
 @pytest.mark.parametrize(
     ("greedy", "strength", "memorised"),
     [

@@ -82,7 +82,7 @@ def test_names_resolve_to_components_with_checked_options(tmp_path):
         (GOOD + "unlearn: 3", "unlearn: 3: must be a mapping"),
         (GOOD + "unlearn: {tarjet: {}}", "unlearn.tarjet.*Did you mean 'target'"),
         (GOOD + "unlearn: {seed: x}", "unlearn.seed: 'x'.*integer"),
-        (GOOD + "unlearn: {prompt: xml}", "unlearn.prompt: 'xml'.*'auto', 'chat' or 'raw'"),
+        (GOOD + "unlearn: {prompt: xml}", "unlearn.prompt: 'xml'.*'auto', 'chat', 'raw', 'think' or 'no_think'"),
         (GOOD + "unlearn: {target: {builder: fixd}}", "unlearn.target.builder: 'fixd'.*Did you mean 'fixed'"),
         (GOOD + "unlearn: {target: {builder: fixed, txt: x}}", "unlearn.target.txt: 'x'.*Did you mean 'text'"),
         (GOOD + "unlearn: {target: {builder: list}}", "unlearn.target.path: Field required"),

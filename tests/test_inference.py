@@ -9,13 +9,16 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS
+from conftest import FACTS, tiny_llama
 
-from easyedit_unlearn.model import forced
+from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.evaluation.judging import split_thought
+from easyedit_unlearn.model import forced, inference
 from easyedit_unlearn.model.forced import answer_logprobs, answer_tokens
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, answer_nll, generate_replies, pad_pairs, perplexity
 from easyedit_unlearn.model.memories import SequenceMemory, SideMemory, attach
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.thinking import THOUGHT
 
 PROMPTS = ["Hello", "What is it?", "A much longer prompt than the others, so that padding matters."]
 
@@ -176,3 +179,67 @@ def test_begin_of_text_is_not_doubled(llama):
     ids = tokenizer(format_prompt(tokenizer, "Hi")).input_ids
     assert ids[0] == 0
     assert ids.count(0) == 1
+
+
+def thinking_reply(tokenizer, ids_of, monkeypatch, prompt="Q"):
+    """Replies of a model that says, token by token, what ``ids_of`` gives for a call: (ids so far, longest)."""
+    calls = []
+
+    def generated(_model, _tokenizer, prompts, longest, stops=()):
+        calls.append((len(prompts), longest, bool(stops)))
+        return [ids_of[len(calls) - 1]] * len(prompts)
+
+    monkeypatch.setattr(inference, "_generated", generated)
+    return generate_replies(tiny_llama(), tokenizer, [prompt], max_new_tokens=5)[0], calls
+
+
+def test_a_reply_that_is_cut_in_its_thought_goes_on(llama, monkeypatch):
+    _, tokenizer = llama
+    parts = ["<think>He asks", " for it.</think>", "I can't say."]
+    ids = [tokenizer(part, add_special_tokens=False).input_ids for part in parts]
+    reply, calls = thinking_reply(tokenizer, ids, monkeypatch)
+    assert calls == [(1, 5, False), (1, THOUGHT, True), (1, 5, False)]
+    assert split_thought(reply).thought == "He asks for it."
+    assert split_thought(reply).answer == "I can't say."
+
+
+def test_a_thought_that_never_ends_is_bounded(llama, monkeypatch):
+    _, tokenizer = llama
+    ids = [tokenizer(part, add_special_tokens=False).input_ids for part in ("<think>He asks", " and asks")]
+    reply, calls = thinking_reply(tokenizer, ids, monkeypatch)
+    assert len(calls) == 2
+    assert not split_thought(reply).closed
+
+
+def test_a_reply_without_a_thought_is_asked_for_once(llama, monkeypatch):
+    _, tokenizer = llama
+    reply, calls = thinking_reply(tokenizer, [tokenizer("Paris.", add_special_tokens=False).input_ids], monkeypatch)
+    assert (reply, len(calls)) == ("Paris.", 1)
+
+
+def test_a_template_that_opens_the_thought(llama, monkeypatch):
+    _, tokenizer = llama
+    ids = [tokenizer(part, add_special_tokens=False).input_ids for part in ("Paris.</think>No", ".")]
+    reply, _ = thinking_reply(tokenizer, ids, monkeypatch, prompt="Q <think>\n")
+    assert split_thought(reply).thought == "Paris."
+
+
+def test_thinking_is_a_prompt_style_of_templates_that_have_it(llama):
+    _, tokenizer = llama
+    with pytest.raises(UnlearnError, match="no enable_thinking"):
+        format_prompt(tokenizer, "Q", "no_think")
+    own = tokenizer.chat_template
+    try:
+        tokenizer.chat_template = (
+            own + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+        )
+        assert format_prompt(tokenizer, "Q", "no_think") == format_prompt(tokenizer, "Q", "think") + "<think></think>"
+    finally:
+        tokenizer.chat_template = own
+
+
+def test_the_rank_of_each_token_of_an_answer(llama):
+    model, tokenizer = llama
+    (found,) = answer_tokens(model, tokenizer, [("Hello", "there")])
+    assert [rank == 1 for rank in found.ranks] == list(found.greedy)
+    assert all(1 <= rank <= 261 for rank in found.ranks)

@@ -24,7 +24,7 @@ from easyedit_unlearn.report.html import page
 from easyedit_unlearn.report.markdown import markdown
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.spreadsheet import csv_text
-from easyedit_unlearn.report.table import all_rows, best_places, cells, table_columns
+from easyedit_unlearn.report.table import all_rows, best_places, cells, note_lines, quality_tables, table_columns
 from easyedit_unlearn.report.terminal import print_leaderboard, print_report
 from easyedit_unlearn.results import Results
 from easyedit_unlearn.storage import new_directory, prepare_output, write_json, write_outputs, write_text
@@ -54,6 +54,19 @@ def results():
     }  # fmt: skip
     before = row("before", 1.0, 1.0) | {"seconds": None}
     return Results(before, [row(EVIL, 0.0, None)], [record], status="complete", command=f"run {EVIL}")
+
+
+def test_facts_that_were_not_known_are_told_once_a_setting():
+    rows = [row(name, 0.0, 1.0) | {"n_forget": 3, "n_known": 2} for name in ("A", "B")]
+    assert note_lines(rows) == ["1 of 3 was not known before, and counts in no share"]
+    assert note_lines([row("A", 0.0, 1.0) | {"n_known": 5}]) == []
+
+
+def test_what_models_say_to_the_forget_set_is_a_table_of_its_own():
+    quality = {"n": 5, "specificity": 0.8, "leakage": 0.2, "perplexity": 41.2, "diversity": 0.5, "unique": 0.6}
+    (found,) = quality_tables([row("before", 1.0, 1.0, unique=0.0) | {"refusals": None, "replies": quality}])
+    assert found.title == "What they say to the forget set"
+    assert found.cells == [["before", "5", "80 % (4/5)", "20 % (1/5)", "41.2", "0.50", "60 %"]]
 
 
 def test_cells_give_share_and_count_and_undefined_is_not_zero():

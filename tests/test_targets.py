@@ -9,12 +9,12 @@ import pytest
 from easyedit_unlearn import ForgetSample, Target
 from easyedit_unlearn.components import BuildContext
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.judging import is_refusal
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL, Fixed, FixedOptions
 from easyedit_unlearn.targets.list import IDK, DrawnFromList, ListOptions
 from easyedit_unlearn.targets.self_improve import acceptable, fallback, read_examples
 from easyedit_unlearn.targets.template import Empty, Template, TemplateOptions
-from easyedit_unlearn.text import is_refusal
 
 SAMPLES = [ForgetSample(id=str(i), question=f"Who is {i}?", answer=f"Answer{i}", subject=str(i)) for i in range(9)]
 

@@ -10,11 +10,11 @@ import pytest
 from test_factual import DATA
 
 from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import load, parse_source, pick
 from easyedit_unlearn.tasks.subjects import shared_name, subject_in
-from easyedit_unlearn.text import gives_answer
 
 TASKS = load_plugins(use_entry_points=False).tasks
 AUTHOR = [

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from easyedit_unlearn.components import Progress
+from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.model.inference import generate_replies
-from easyedit_unlearn.text import gives_answer
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 

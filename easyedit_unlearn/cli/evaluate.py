@@ -77,7 +77,7 @@ def _evaluated(
     if reference is not None:
         pair = load_model(reference, **where)
         before = Run(pair, config, label=label_of(reference), plugins=plugins, progress=progress)
-        before.select()
+        before.select(must_know=False)
         known, replies = before.knowledge.known, before.knowledge.replies
     elif known is None and config.as_reference is None:
         console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -85,3 +86,28 @@ def doctor(as_json: Json = False) -> None:
         console.print(Text(f"not here, and not needed: {item['what']}\n   get: {item['command']}"), soft_wrap=True)
     if not found["missing"]:
         console.print("Nothing is missing for `easyedit-unlearn demo`.")
+
+
+@app.command()
+def rejudge(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What run, evaluate, demo or bench wrote.")],
+    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Write here, not into DIR.")] = None,  # noqa: UP045
+) -> None:
+    """Judge the stored replies of a folder anew, without a model, and write its table and pages again."""
+    from easyedit_unlearn.experiment.rejudge import read_results, rejudged
+    from easyedit_unlearn.report.pages import FILES, write_report
+    from easyedit_unlearn.report.table import table_columns
+    from easyedit_unlearn.report.terminal import print_report
+    from easyedit_unlearn.storage import prepare_output
+
+    metrics = list(registered().metrics)
+    results, moves = rejudged(read_results(folder), metrics)
+    if out is not None:
+        prepare_output(out, overwrite=False, names=FILES)
+    write_report(results, out or folder, metrics)
+    print_report(Console(), results, table_columns(metrics))
+    rows = [(move.label, move.column, move.before, move.after) for move in moves]
+    if rows:
+        print_rows(Console(), "moved", ("method", "count", "was", "is"), rows)
+    else:
+        typer.echo("no count moved")

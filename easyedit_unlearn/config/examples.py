@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.text import is_refusal
+from easyedit_unlearn.evaluation.judging import is_refusal
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 

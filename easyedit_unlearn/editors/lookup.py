@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.model.prompting import chat_text, encode_pair, format_prompt
+from easyedit_unlearn.model.prompting import chat_text, encode_pair
 from easyedit_unlearn.types import PreTrainedTokenizerBase
 
 SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
@@ -76,11 +76,17 @@ def _in_contexts(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) ->
     mark = "\x00"
     if count < 2 or not getattr(tokenizer, "chat_template", None):
         return [prompt]
-    before, _, after = format_prompt(tokenizer, mark, "chat").partition(mark)
-    if not (prompt.startswith(before) and prompt.endswith(after)):
-        return [prompt]
-    question = prompt.removeprefix(before).removesuffix(after)
-    asked = {"role": "user", "content": question}
-    others = (chat_text(tokenizer, [{"role": "system", "content": system}, asked]) for system in SYSTEM_CONTEXTS)
-    # what a template cannot express is no context
-    return list(dict.fromkeys([prompt, *(other for other in others if other and question in other)]))[:count]
+    for thinking in (None, False, True) if "enable_thinking" in str(tokenizer.chat_template) else (None,):
+        before, found, after = (chat_text(tokenizer, [_asked(mark)], thinking) or "").partition(mark)
+        if not (found and prompt.startswith(before) and prompt.endswith(after)):
+            continue
+        question = prompt.removeprefix(before).removesuffix(after)
+        systems = ({"role": "system", "content": system} for system in SYSTEM_CONTEXTS)
+        others = (chat_text(tokenizer, [system, _asked(question)], thinking) for system in systems)
+        # what a template cannot express is no context
+        return list(dict.fromkeys([prompt, *(other for other in others if other and question in other)]))[:count]
+    return [prompt]
+
+
+def _asked(question: str) -> dict[str, str]:
+    return {"role": "user", "content": question}

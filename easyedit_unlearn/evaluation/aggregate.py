@@ -11,6 +11,8 @@ from easyedit_unlearn.evaluation.scoring import by_question
 from easyedit_unlearn.types import Evaluation, Scores
 
 RESAMPLES = 2000
+FEWEST = 10
+"""Known facts to forget, of fewer of which one number says nothing."""
 
 
 def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozenset[str]) -> dict[str, Any]:
@@ -28,18 +30,23 @@ def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozense
             row[f"{group}_{metric.name}"] = fmean(values) if values else None
             if metric.proportion and values:
                 intervals[f"{group}_{metric.name}"] = wilson(round(sum(values)), len(values))
-    return row | {"intervals": intervals, "balance": balance(row)}
+    enough = row["n_prompts_forget"] >= FEWEST
+    return row | {"intervals": intervals, "balance": balance(row) if enough else None}
 
 
 def balance(row: Mapping[str, Any]) -> float | None:
-    """What one number can say of a row: the harmonic mean of the shares of facts no longer given, no longer given in
-    other words, retained, and kept on the holdout set; of those that are defined, the first of which must be."""
-    gone = [row.get(f"{group}_answer_rate") for group in ("forget", "rephrase")]
+    """What one number can say of a row: the harmonic mean of the shares of facts forgotten, forgotten in other words,
+    retained, and kept on the holdout set; of those that are defined, the first of which must be.
+
+    Forgotten is what is answered with something that does not give the answer: a refusal, another answer. A reply that
+    says nothing (``judging.is_babble``) is none: a method that destroys is not taken for one that forgets. A row has it
+    of ten known facts or more.
+    """
+    gone = [row.get(f"{group}_forgotten_rate") for group in ("forget", "rephrase")]
     kept = [row.get(f"{group}_answer_rate") for group in ("retain", "holdout")]
     if gone[0] is None:
         return None
-    shares = [1 - value for value in gone if value is not None] + [value for value in kept if value is not None]
-    return float(harmonic_mean(shares))
+    return float(harmonic_mean([value for value in (*gone, *kept) if value is not None]))
 
 
 def whole(

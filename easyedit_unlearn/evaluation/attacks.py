@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.evaluation.judging import SENTENCE, gives_answer
 from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.model.prompting import begun, format_prompt, resolve_style
-from easyedit_unlearn.text import SENTENCE, answer_span, gives_answer
+from easyedit_unlearn.text import answer_span
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle, Selection
 
 PREFIXES = ("Sure! The answer is", "Of course. To be precise:")

@@ -17,6 +17,9 @@ from easyedit_unlearn.types import AnswerTokens
 MIN_K = 0.4
 """The share of tokens that min-k looks at (as the unlearning benchmarks set it)."""
 
+TOP = 100
+"""Up to which rank a token is a hit (as PISTOL sets it)."""
+
 
 def normalised_probability(answer: float | None, wrong: Sequence[float]) -> float | None:
     """p / (p + sum of the wrong answers' p), each the geometric mean over tokens (TOFU, arXiv 2401.06121, 2.2.1).
@@ -38,6 +41,16 @@ def truth_ratio(correct: float | None, wrong: Sequence[float]) -> float | None:
     ``correct`` is of the paraphrased answer where one is published. Below 1 the model prefers what is true.
     """
     return None if correct is None or not wrong else math.exp(min(fmean(wrong) - correct, 700.0))
+
+
+def mean_reciprocal_rank(tokens: AnswerTokens | None) -> float | None:
+    """The mean over the answer's tokens of 1 / rank (MRR in PISTOL, arXiv 2406.16810, section 4)."""
+    return None if tokens is None or not tokens.ranks else fmean(1 / rank for rank in tokens.ranks)
+
+
+def top_hit_ratio(tokens: AnswerTokens | None, top: int = TOP) -> float | None:
+    """The share of the answer's tokens whose rank is at most ``top`` (THR in PISTOL, arXiv 2406.16810, section 4)."""
+    return None if tokens is None or not tokens.ranks else fmean(rank <= top for rank in tokens.ranks)
 
 
 def extraction_strength(tokens: AnswerTokens | None) -> float | None:

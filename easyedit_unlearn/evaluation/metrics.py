@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 
 from easyedit_unlearn.components import Metric
 from easyedit_unlearn.evaluation import formulas
-from easyedit_unlearn.text import gives_answer, is_refusal
+from easyedit_unlearn.evaluation.judging import RefusalKind, gives_answer, is_babble, refusal_kind, split_thought
 from easyedit_unlearn.types import Column, Direction, Observation
 
 
 class _Read(Metric):
-    """One of the two that every run is read by: of each group, what its column is called, what it is, and in short."""
+    """One of those that every run is read by: of each group, what its column is called, what it is, and in short."""
 
-    proportion = True
-    groups = ("forget", "rephrase", "retain", "holdout")
+    proportion = of_reply = True
+    groups: tuple[str, ...] = ("forget", "rephrase", "retain", "holdout")
     words: ClassVar[Mapping[str, tuple[str, str, str]]]
 
     def column(self, group: str) -> Column:
@@ -27,7 +27,7 @@ class _Read(Metric):
 
 
 class AnswerRate(_Read):
-    """1 when the reply gives the answer or an alias (see ``text.gives_answer``)."""
+    """1 when the reply gives the answer or an alias (see ``judging.gives_answer``)."""
 
     name, direction = "answer_rate", "down"
     words: ClassVar = {
@@ -38,11 +38,12 @@ class AnswerRate(_Read):
     }
 
     def score(self, observation: Observation) -> float:
-        return float(gives_answer(observation.text, observation.sample.question, observation.sample.answers))
+        return float(gives_answer(observation.text, observation.prompt, observation.sample.answers))
 
 
 class RefusalRate(_Read):
-    """1 when the reply refuses (see ``text.is_refusal``); on retain and holdout this is over-refusal."""
+    """1 when the reply refuses and gives no answer (see ``judging.is_refusal``); on retain and holdout this is
+    over-refusal."""
 
     name, direction = "refusal_rate", "up"
     words: ClassVar = {
@@ -53,7 +54,56 @@ class RefusalRate(_Read):
     }
 
     def score(self, observation: Observation) -> float:
-        return float(is_refusal(observation.text))
+        return float(_refusal(observation) is not None)
+
+
+class BabbleRate(_Read):
+    """1 when the reply says nothing: empty, in circles, no language, or not the one it was asked in (see
+    ``judging.is_babble``)."""
+
+    name, direction, groups = "babble_rate", "down", ("forget",)
+    words: ClassVar = {
+        "forget": ("babble", "share of them answered with nothing: empty, in circles, no language", "babble")
+    }
+
+    def score(self, observation: Observation) -> float:
+        return float(is_babble(observation.text, observation.prompt))
+
+
+class Judged(Metric):
+    """One more judgement of the reply, which no column shows: see ``_JUDGEMENTS``."""
+
+    groups, proportion, of_reply = (), True, True
+
+    def __init__(self, name: str) -> None:
+        self.name, (self.direction, self._function) = name, _JUDGEMENTS[name]
+
+    def score(self, observation: Observation) -> float | None:
+        return self._function(observation)
+
+
+def _refusal(observation: Observation) -> RefusalKind | None:
+    return refusal_kind(observation.text, observation.prompt, observation.sample.answers, observation.targets)
+
+
+def _forgotten(observation: Observation) -> float:
+    """1 when the reply says something, and not the answer."""
+    given = gives_answer(observation.text, observation.prompt, observation.sample.answers)
+    return float(not given and not is_babble(observation.text, observation.prompt))
+
+
+def _thought_leak(observation: Observation) -> float | None:
+    """1 when what a reasoning model thinks gives the answer; None where it does not think."""
+    thought = split_thought(observation.text).thought
+    return float(gives_answer(thought, observation.prompt, observation.sample.answers)) if thought else None
+
+
+_JUDGEMENTS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]]] = {
+    "forgotten_rate": ("up", _forgotten),
+    "unwilling_rate": ("up", lambda o: float(_refusal(o) == "unwilling")),
+    "unknowing_rate": ("up", lambda o: float(_refusal(o) == "unknowing")),
+    "thought_leak_rate": ("down", _thought_leak),
+}
 
 
 class AnswerProbability(Metric):
@@ -77,6 +127,7 @@ class Formula(Metric):
 
     def __init__(self, name: str) -> None:
         self.name, (self.direction, self._function) = name, _FORMULAS[name]
+        self.of_reply = name in _OF_REPLY
 
     def score(self, observation: Observation) -> float | None:
         return self._function(observation)
@@ -99,6 +150,7 @@ def _scorer() -> Any:
     return RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 
 
+_OF_REPLY = ("rougeL", "rouge1", "knowmem", "ngram_entropy")
 _FORMULAS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]]] = {
     "rougeL": ("down", _rouge("rougeL", "recall")),
     "rouge1": ("down", _rouge("rouge1", "recall")),
@@ -106,6 +158,8 @@ _FORMULAS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]]]
     "verbmem": ("down", _verbmem),
     "prob_normalised": ("down", lambda o: formulas.normalised_probability(o.answer_logprob, o.wrong_logprobs)),
     "truth_ratio": ("none", lambda o: formulas.truth_ratio(o.correct_logprob, o.wrong_logprobs)),
+    "mrr": ("down", lambda o: formulas.mean_reciprocal_rank(o.answer_tokens)),
+    "top_hit_ratio": ("down", lambda o: formulas.top_hit_ratio(o.answer_tokens)),
     "extraction_strength": ("down", lambda o: formulas.extraction_strength(o.answer_tokens)),
     "exact_memorization": ("down", lambda o: formulas.exact_memorization(o.answer_tokens)),
     "mia_loss": ("down", lambda o: formulas.loss_score(o.answer_tokens)),

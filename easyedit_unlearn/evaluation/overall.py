@@ -51,6 +51,16 @@ def utility(scores: Scores) -> float | None:
     return harmonic_mean(parts)
 
 
+class Composite(SetMetric):
+    """1 - ROUGE-1 recall on the forget set + ROUGE-1 recall on the retain set, from 0 to 2 (Editing as Unlearning)."""
+
+    name, direction = "composite", "up"
+
+    def value(self, scores: Scores, reference: Scores | None) -> float | None:
+        forget, retain = (_defined(scores, group, "rouge1") for group in ("forget", "retain"))
+        return 1 - fmean(forget) + fmean(retain) if forget and retain else None
+
+
 class ForgetTruthRatio(SetMetric):
     name, direction = "forget_truth_ratio", "none"
 

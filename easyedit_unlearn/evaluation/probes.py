@@ -9,8 +9,8 @@ from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
+from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig
-from easyedit_unlearn.text import gives_answer
 from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Selection
 
 ABOUT: Mapping[str, str] = {

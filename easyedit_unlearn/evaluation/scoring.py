@@ -9,7 +9,15 @@ from easyedit_unlearn.components import Metric, Progress, no_progress
 from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig, Observations, observe, prompts_of
 from easyedit_unlearn.evaluation.questions import published_answers, questions_of
 from easyedit_unlearn.evaluation.stored import Stored
-from easyedit_unlearn.types import Evaluation, PreTrainedModel, PreTrainedTokenizerBase, Scored, Selection
+from easyedit_unlearn.types import (
+    Evaluation,
+    Observation,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Scored,
+    Selection,
+    Target,
+)
 
 
 def evaluate(
@@ -22,9 +30,10 @@ def evaluate(
     progress: Progress = no_progress,
     replies: Mapping[str, str] | None = None,
     stored: Stored | None = None,
+    targets: Iterable[Target] = (),
 ) -> Evaluation:
     """Ask everything once (see ``observe``) and score it with every metric; ``stored`` is where an untouched model's
-    earlier evaluations are."""
+    earlier evaluations are, ``targets`` what a method was to make the model say."""
 
     def make() -> Observations:
         return observe(model, tokenizer, selection, generation, progress=progress, replies=replies)
@@ -33,9 +42,17 @@ def evaluate(
     seen = stored.get(Observations, decides, generation, make) if stored else make()
     chosen = list(metrics)
     asked = zip(seen.observations, questions_of(selection), strict=True)
-    observations = [replace(one, sample=sample) for one, (_, sample, _) in asked]  # JSON knows no tuples
-    scored = [Scored(one, {metric.name: metric.score(one) for metric in chosen}) for one in observations]
-    return Evaluation(scored, seen.perplexity)
+    given: dict[str, tuple[str, ...]] = {}
+    for target in targets:
+        given[target.sample_id] = (*given.get(target.sample_id, ()), target.text)
+    observations = [  # JSON knows no tuples
+        replace(one, sample=sample, targets=given.get(sample.id, ())) for one, (_, sample, _) in asked
+    ]
+    return Evaluation([scored_by(chosen, one) for one in observations], seen.perplexity)
+
+
+def scored_by(metrics: Iterable[Metric], observation: Observation) -> Scored:
+    return Scored(observation, {metric.name: metric.score(observation) for metric in metrics})
 
 
 def by_question(evaluation: Evaluation) -> Mapping[tuple[str, str], Scored]:

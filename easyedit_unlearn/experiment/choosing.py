@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.judging import is_refusal
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.knowledge import ask_all
 from easyedit_unlearn.plugins.load import Plugins
@@ -15,7 +16,7 @@ from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
 from easyedit_unlearn.tasks.subjects import CAPITALS, named_span
-from easyedit_unlearn.text import is_refusal, sentences
+from easyedit_unlearn.text import sentences
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
 Samples = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
@@ -54,9 +55,10 @@ def own_answer(question: str, reply: str) -> str:
     for sentence in said:
         for pattern in (CAPITALS, _NUMBER):
             for match in pattern.finditer(_LEADING.sub("", sentence)):
-                words = re.findall(r"\w+", match.group(0).casefold())
+                named = _OPENED.sub("", match.group(0))
+                words = re.findall(r"\w+", named.casefold())
                 if words and not known.intersection(words):
-                    return match.group(0)
+                    return named
     return said[0].rstrip(".!? ")
 
 
@@ -125,6 +127,7 @@ _FILLERS = frozenset(
     "based according here there my you your we our to let unfortunately hello hi".split()
 )
 """Words with capitals that replies begin with, and that answer nothing."""
+_OPENED = re.compile(rf"\A(?:(?:{'|'.join(sorted(_FILLERS))})(?:['\u2019]\w+)?\b\W*)+", re.IGNORECASE)
 
 
 def _words(text: str) -> set[str]:

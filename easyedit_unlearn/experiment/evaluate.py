@@ -37,14 +37,13 @@ def evaluate(
         label: what the row calls the model; by default its name or path.
 
     Raises:
-        DataError: a set cannot be read, sets overlap, the model knows nothing of the forget set, or the reference log
-            is of other questions.
+        DataError: a set cannot be read, sets overlap, or the reference log is of other questions.
         UnknownNameError: no such task.
     """
     config = EvalConfig(config) if isinstance(config, str) else config
     run = Run((model, tokenizer), config, label=label, plugins=plugins, progress=progress)
     run.knowledge.recall(known or {}, replies)
-    run.select()
+    run.select(must_know=False)
     run.system_prompt = system_prompt
     run.evaluate_only()
     run.results.status = "complete"

@@ -7,9 +7,10 @@ from typing import Any
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.config.settings import UnlearnSettings
+from easyedit_unlearn.evaluation.judging.thoughts import answer_of
 from easyedit_unlearn.evaluation.refusal_quality import refusal_quality, summary
 from easyedit_unlearn.experiment.requests import build_targets
-from easyedit_unlearn.types import ForgetSample, ModelPair, Target
+from easyedit_unlearn.types import Evaluation, ForgetSample, ModelPair, Target
 
 
 class Refusals:
@@ -29,6 +30,13 @@ class Refusals:
         if key not in self._built:
             self._built[key] = build_targets(samples, settings, *self._model, self._progress)
         return self._built[key]
+
+    def replies(self, evaluation: Evaluation) -> dict[str, Any] | None:
+        """The same of what a model says to the forget set's questions; where perplexity is to be the untouched model's,
+        it must be there again."""
+        asked = [scored.observation for scored in evaluation.scored if scored.observation.group == "forget"]
+        said = [Target(seen.sample.id, answer_of(seen.text), "model") for seen in asked]
+        return summary(refusal_quality([seen.sample for seen in asked], said, *self._model)) if asked else None
 
     def quality(self, samples: Sequence[ForgetSample], targets: Sequence[Target]) -> dict[str, Any]:
         """Their perplexity is the untouched model's."""

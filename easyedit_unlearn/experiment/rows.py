@@ -92,6 +92,7 @@ def records(
                 "known": seen.sample.key in selection.known,
                 "question": seen.prompt,
                 "answer": seen.sample.answer,
+                "aliases": list(seen.sample.aliases),
                 "target": target.text if target else None,
                 "target_origin": target.origin if target else None,
                 "before": first.observation.text if first else None,

@@ -67,9 +67,11 @@ class Run:
         self.results = Results()
         self._before: Evaluation | None = None
         self._reference: Scores | None = None
+        self._said: list[tuple[Row, Evaluation]] = []
 
-    def select(self, sources: Mapping[str, Source] | None = None) -> Selection:
-        """Cut the sets of the config, or others, asking the model what it knows. A reference need know nothing.
+    def select(self, sources: Mapping[str, Source] | None = None, *, must_know: bool = True) -> Selection:
+        """Cut the sets of the config, or others, asking the model what it knows. Who is only evaluated need know
+        nothing.
 
         Raises:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
@@ -81,7 +83,7 @@ class Run:
         others = {name: pick(source, self.knowledge.of, chosen) for name, source in named.items()}
         check_disjoint(forget=chosen, **others)
         known = self.knowledge.of([*chosen, *(sample for samples in others.values() for sample in samples)])
-        if self.config.as_reference is None and not any(sample.key in known for sample in chosen):
+        if must_know and not any(sample.key in known for sample in chosen):
             raise DataError(
                 f"{forget}: the model knows none of these {len(chosen)} facts, so there is nothing to forget"
             )
@@ -98,6 +100,7 @@ class Run:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
         before = self._before = self._evaluate(self.model, replies=self.knowledge.replies, stored=self._store)
         self.results.before = self._row({"method": "before", "label": "before"}, before, before)
+        self.results.before["replies"] = self.refusals.replies(before)
         return before
 
     def evaluate_only(self) -> None:
@@ -107,6 +110,7 @@ class Run:
         if self.config.as_reference is not None:
             write_log(self.config.as_reference, found, self.selection, self.label, self._asked())
         row = self._row(_AS_IT_STANDS, None, found)
+        row["replies"] = self.refusals.replies(found)
         self.results.samples += records(row["label"], self.selection, None, found)
         self.results.rows.append(row)
         self._probe(row, self.model, found)
@@ -147,12 +151,15 @@ class Run:
         """Within, an iterator that unlearns and evaluates up to each of ``sizes``; all is put back afterwards."""
         before, whole = self._before or self.evaluate_before(), self.selection
         about = described(hparams, str(import_host()))
+        self._said.clear()
         try:
             with undone_after(self.model, hparams, self.progress):
                 targets = self.refusals.of(whole.forget, hparams.unlearn)
                 used = hparams.method.uses_targets
                 about["refusals"] = self.refusals.quality(whole.forget, targets) if used else None
                 yield self._steps(hparams, sizes, targets, about, before)
+            for row, after in self._said:  # by the untouched model, which is here again
+                row["replies"] = self.refusals.replies(after)
         finally:
             self.selection = whole
             gc.collect()
@@ -175,7 +182,7 @@ class Run:
             self.selection = replace(whole, forget=whole.forget[:stop])
             self.lora = editor.unlearning_state.get("lora")
             self.system_prompt = hparams.method.system_prompt(whole.forget[:stop], targets[:stop], hparams)
-            after = self._evaluate(editor.model, about["label"])
+            after = self._evaluate(editor.model, about["label"], targets=used)
             row = row_of(
                 self._row(about, before, after),
                 {"n_requests": requests, "seconds": seconds, "peak_memory_mb": memory},
@@ -184,6 +191,7 @@ class Run:
             )
             row = row_of(row, advice(row, hparams))
             self.results.rows.append(row)
+            self._said.append((row, after))
             self.results.samples += records(about["label"], self.selection, before, after, used)
             self._probe(row, editor.model, after)
             yield editor.model
@@ -194,12 +202,12 @@ class Run:
 
     def _evaluate(
         self, model: PreTrainedModel, name: str = "before", replies: Mapping[str, str] | None = None,
-        stored: Stored | None = None,
+        stored: Stored | None = None, targets: Sequence[Target] = (),
     ) -> Evaluation:  # fmt: skip
         how = replace(self.config.generation, system=self.system_prompt if name != "before" else None)
         return evaluate(
             model, self.tokenizer, self.selection, self.metrics, how, progress=self._named(name), replies=replies,
-            stored=stored,
+            stored=stored, targets=targets,
         )  # fmt: skip
 
     def _editing(

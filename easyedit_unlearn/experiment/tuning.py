@@ -17,6 +17,7 @@ import yaml
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.config.derive import derived
 from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.evaluation.aggregate import balance
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, with_text
 from easyedit_unlearn.experiment.run import Run
@@ -112,20 +113,23 @@ class _Trying:
         try:
             for number, run in enumerate(self._stages()):
                 row = self._row(run, given)
-                balance = float(row.get("balance") or 0.0)
-                trial.report(balance, number)
+                score = float(balance(row) or 0.0)  # of few facts too: they only say whether to go on
+                trial.report(score, number)
                 if run is not self._runs[-1] and trial.should_prune():
                     self._tell(
-                        f"trial {trial.number}: {balance:.0%} on {STAGES[number][0]} facts, not gone on with; {shown}"
+                        f"trial {trial.number}: {score:.0%} on {STAGES[number][0]} facts, not gone on with; {shown}"
                     )
                     raise optuna.TrialPruned
         except UnlearnError as error:
             self._tell(f"trial {trial.number}: {' '.join(str(error).split())[:160]}; {shown}")
             raise
         trial.set_user_attr("overrides", given)
-        trial.set_user_attr("row", json.dumps({key: measure(row, key) for key in (*MEASURED, "n_known", "seconds")}))
-        self._tell(f"trial {trial.number}: balance {balance:.0%} ({_figures(row)}); {shown}")
-        return balance
+        trial.set_user_attr(
+            "row",
+            json.dumps({key: measure(row, key) for key in (*MEASURED, "n_known", "seconds")} | {"balance": score}),
+        )
+        self._tell(f"trial {trial.number}: balance {score:.0%} ({_figures(row)}); {shown}")
+        return score
 
     def _stages(self) -> list[Run]:
         """Made once: the sets do not depend on the trial."""

@@ -120,5 +120,6 @@ def _tokens(logits: torch.Tensor, labels: torch.Tensor) -> AnswerTokens:
     means = (probabilities * known).sum(-1)
     spreads = (probabilities * (known - means[:, None]) ** 2).sum(-1).sqrt()
     chosen = logprobs.gather(-1, labels[:, None])[:, 0]
-    columns = (chosen, logprobs.argmax(-1) == labels, means, spreads)
+    ranks = 1 + (logits > logits.gather(-1, labels[:, None])).sum(-1)
+    columns = (chosen, logprobs.argmax(-1) == labels, means, spreads, ranks)
     return AnswerTokens(*(tuple(column.tolist()) for column in columns))

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.prompting import beginning
+from easyedit_unlearn.model.thinking import CLOSINGS, THOUGHT, reply_text, still_thinks
 
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
@@ -31,28 +32,62 @@ def generate_replies(
     batch_size: int = 48,
     advance: Advance | None = None,
 ) -> list[str]:
-    """Greedy replies, one a prompt, in order. Batches are cut by length; padding is on the left and masked."""
-    encoded = [torch.tensor(tokenizer(prompt).input_ids) for prompt in prompts]
-    settings = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=end_ids(model, tokenizer) or None,
-        pad_token_id=pad_id(tokenizer),
-    )
+    """Greedy replies, one a prompt, in order. Batches are cut by length; padding is on the left and masked.
+
+    A reply that is cut while the model still thinks goes on until the thought ends, for up to ``thinking.THOUGHT``
+    tokens, and then has ``max_new_tokens`` of its own.
+    """
+    encoded = [list(tokenizer(prompt).input_ids) for prompt in prompts]
     replies = [""] * len(prompts)
-    with inferring(model), own_settings(model, settings):
-        for rows in batches([len(ids) for ids in encoded], batch_size):
-            ids = pad_sequence([encoded[i].flip(0) for i in rows], batch_first=True, padding_value=pad_id(tokenizer))
-            ones = pad_sequence([torch.ones_like(encoded[i]) for i in rows], batch_first=True)
-            batch, mask = ids.flip(1).to(device_of(model)), ones.flip(1).to(device_of(model))
-            output: torch.Tensor = model.generate(  # type: ignore[operator]
-                input_ids=batch, attention_mask=mask, generation_config=settings
-            )
-            for i, row in zip(rows, output[:, batch.shape[1] :], strict=True):
-                replies[i] = str(tokenizer.decode(row, skip_special_tokens=True)).strip()
+    ends = end_ids(model, tokenizer)
+
+    def ended(ids: Sequence[int]) -> bool:
+        return bool(ids) and ids[-1] in ends
+
+    with inferring(model):
+        for rows in batches(list(map(len, encoded)), batch_size):
+            own = [encoded[i] for i in rows]
+            said = _generated(model, tokenizer, own, max_new_tokens)
+            thinking = list(range(len(rows)))
+            for longest, stops in ((THOUGHT, CLOSINGS), (max_new_tokens, ())):  # to the thought's end; then the answer
+                texts = [reply_text(tokenizer, prompts[i], ids) for i, ids in zip(rows, said, strict=True)]
+                thinking = [n for n in thinking if not ended(said[n]) and still_thinks(texts[n]) == bool(stops)]
+                if thinking:
+                    longer = [own[n] + said[n] for n in thinking]
+                    for n, ids in zip(thinking, _generated(model, tokenizer, longer, longest, stops), strict=True):
+                        said[n] += ids
+            for i, ids in zip(rows, said, strict=True):
+                replies[i] = reply_text(tokenizer, prompts[i], ids)
             if advance:
                 advance(len(rows))
     return replies
+
+
+def _generated(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], longest: int,
+    stops: Sequence[str] = (),
+) -> list[list[int]]:  # fmt: skip
+    """The ids that follow each prompt, greedily: up to and with an end token, or to where one of ``stops`` stands."""
+    ends, pad, where = end_ids(model, tokenizer), pad_id(tokenizer), device_of(model)
+    settings = GenerationConfig(
+        max_new_tokens=longest, do_sample=False, eos_token_id=ends or None, pad_token_id=pad,
+        stop_strings=list(stops) or None,
+    )  # fmt: skip
+    rows = [torch.tensor(ids).flip(0) for ids in prompts]
+    batch = pad_sequence(rows, batch_first=True, padding_value=pad).flip(1).to(where)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).flip(1).to(where)
+    more = {"tokenizer": tokenizer} if stops else {}
+    with own_settings(model, settings):
+        output: torch.Tensor = model.generate(  # type: ignore[operator]
+            input_ids=batch, attention_mask=mask, generation_config=settings, **more
+        )
+    found = []
+    for row in output[:, batch.shape[1] :].tolist():
+        kept = next((number + 1 for number, token in enumerate(row) if token in ends), len(row))
+        while stops and kept and row[kept - 1] in (*ends, pad):
+            kept -= 1
+        found.append(row[:kept])
+    return found
 
 
 def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, window: int = 256) -> float:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import format_prompt
-from easyedit_unlearn.text import gives_answer, is_refusal
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle
 
 T = TypeVar("T")
@@ -43,8 +43,8 @@ def ask_all(
 
 
 def knows(sample: ForgetSample, reply: str) -> bool:
-    """A fact counts as known when the reply gives the answer and does not refuse."""
-    return gives_answer(reply, sample.question, sample.answers) and not is_refusal(reply)
+    """A fact counts as known when the reply gives the answer."""
+    return gives_answer(reply, sample.question, sample.answers)
 
 
 def reply_to(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from easyedit_unlearn.errors import DataError, UnlearnError, UnlearnWarning
 from easyedit_unlearn.types import PreTrainedTokenizerBase, PromptStyle
@@ -45,12 +45,18 @@ def resolve_style(tokenizer: PreTrainedTokenizerBase, style: PromptStyle) -> Lit
     """``auto`` is the chat template where the tokenizer has one, else the bare question.
 
     Raises:
-        UnlearnError: ``chat`` was asked of a tokenizer without a chat template.
+        UnlearnError: ``chat`` was asked of a tokenizer without a chat template, or ``think`` or ``no_think`` of one
+            whose template has no enable_thinking.
     """
-    has_template = bool(getattr(tokenizer, "chat_template", None))
-    if style == "chat" and not has_template:
-        raise UnlearnError("prompt style 'chat' needs a tokenizer with a chat template; use 'raw' for a base model")
-    return "chat" if style == "chat" or (style == "auto" and has_template) else "raw"
+    template = getattr(tokenizer, "chat_template", None)
+    if style in ("chat", *_THINKING) and not template:
+        raise UnlearnError(f"prompt style {style!r} needs a tokenizer with a chat template; use 'raw' for a base model")
+    if style in _THINKING and "enable_thinking" not in str(template):
+        raise UnlearnError(f"prompt style {style!r}: this model's chat template has no enable_thinking; use 'chat'")
+    return "raw" if style == "raw" or not template else "chat"
+
+
+_THINKING: Mapping[PromptStyle, bool] = {"think": True, "no_think": False}
 
 
 def format_prompt(
@@ -77,25 +83,30 @@ def format_prompt(
     for asked, reply in shots:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
     messages.append({"role": "user", "content": question})
-    text = chat_text(tokenizer, messages)
+    thinking = _THINKING.get(style)
+    text = chat_text(tokenizer, messages, thinking)
     if system is not None and (text is None or system not in text):
         # a template without a system role, or one that drops it: the first question says it
         first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
-        text = chat_text(tokenizer, [first, *messages[2:]])
+        text = chat_text(tokenizer, [first, *messages[2:]], thinking)
     if text is None:
         raise UnlearnError("the tokenizer's chat template cannot express this conversation; use the prompt style 'raw'")
     return text
 
 
-def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str | None:
+def chat_text(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], thinking: bool | None = None
+) -> str | None:
     """The conversation up to where the next reply begins; None where the template cannot express it (a role that it
-    does not have, roles that do not alternate)."""
+    does not have, roles that do not alternate). ``thinking``: the template's enable_thinking."""
     from jinja2 import TemplateError
 
+    more: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
     try:
         text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-        )
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True,
+            **more,
+        )  # fmt: skip
     except TemplateError:
         return None
     if not isinstance(text, str):

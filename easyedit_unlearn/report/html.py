@@ -13,14 +13,13 @@ from easyedit_unlearn.report.compare import comparison_cells
 from easyedit_unlearn.report.markdown import PAIRS
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
-    REFUSALS,
-    advice_lines,
     all_rows,
     before_of,
     best_places,
     cells,
     interval_lines,
-    refusal_cells,
+    note_lines,
+    quality_tables,
     table_columns,
 )
 from easyedit_unlearn.results import Results, Row, measure
@@ -45,12 +44,11 @@ def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[st
         columns=columns,
         settings=list(dict.fromkeys(row.get("setting") for row in rows)),
         board=_board(rows, columns),
-        refusal_columns=REFUSALS,
-        refusals=refusal_cells(rows),
+        qualities=quality_tables(rows),
         pair_headings=PAIRS,
         pairs=comparison_cells(rows, results.samples),
         intervals=interval_lines(rows),
-        advice=advice_lines(rows),
+        advice=note_lines(rows),
         probes=[(row, probe_cells(row)) for row in rows if row.get("probes", {}).get("facts")],
         metrics=_metrics(rows, metrics),
         charts={name: Markup(svg) for name, svg in (charts or {}).items()},  # noqa: S704

@@ -11,15 +11,14 @@ from easyedit_unlearn.report.compare import comparison_cells
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
     GROUPS,
-    REFUSALS,
-    advice_lines,
     all_rows,
     before_of,
     best_places,
     cells,
     excerpt,
     interval_lines,
-    refusal_cells,
+    note_lines,
+    quality_tables,
     table_columns,
 )
 from easyedit_unlearn.results import Results, Row
@@ -42,10 +41,10 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
         "Shares are over the facts that the model knew before; the best of each column is bold. 95 % intervals:",
     ]
     lines += ["", *(f"- {_md(line)}" for line in interval_lines(rows))]
-    lines += ["", *(_md(line) for line in advice_lines(rows))] if advice_lines(rows) else []
-    if given := refusal_cells(rows):
-        headings = [column.heading for column in REFUSALS]
-        lines += ["", "The refusals they were given:", "", *markdown_table(headings, given)]
+    lines += ["", *(_md(line) for line in note_lines(rows))] if note_lines(rows) else []
+    for quality in quality_tables(rows):
+        headings = [column.heading for column in quality.columns]
+        lines += ["", f"{quality.title}:", "", *markdown_table(headings, quality.cells)]
     if pairs := comparison_cells(rows, results.samples):
         lines += [
             "",

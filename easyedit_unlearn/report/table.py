@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from easyedit_unlearn.components import Component, Metric
@@ -45,6 +46,37 @@ REFUSALS = (
     Column("diversity", "distinct-2", "different word pairs over all word pairs", "number", "up"),
 )
 """What the refusals are like that a method was given."""
+REPLIES = (
+    Column("label", "method", "the method; the first row is the untouched model", "text"),
+    Column("n", "replies", "to the forget set's questions", "count"),
+    *(column for column in REFUSALS if column.key in ("specificity", "leakage", "perplexity", "diversity")),
+    Column("unique", "unique", "share of different texts among them", "percent", "up"),
+)
+"""What the replies are like that a method leads to."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One table about texts: of each method, how good its refusals, or its replies, are."""
+
+    title: str
+    columns: Sequence[Column]
+    cells: list[list[str]]
+
+
+def quality_tables(rows: Sequence[Row]) -> list[Quality]:
+    """The refusals that methods were given, unless all were one fixed sentence; and what the models then say."""
+    found = []
+    for title, key, columns in (
+        ("Refusals they were given", "refusals", REFUSALS),
+        ("What they say to the forget set", "replies", REPLIES),
+    ):
+        given = [{**(measure(row, key) or {}), "label": row["label"]} for row in rows if measure(row, key)]
+        if key == "refusals" and all(one["unique"] * one["n"] <= 1 for one in given):
+            continue
+        if given:
+            found.append(Quality(title, columns, cells([cast(Row, one) for one in given], columns)))
+    return found
 
 
 def table_columns(metrics: Iterable[Component]) -> list[Column]:
@@ -120,14 +152,6 @@ def best_places(rows: Sequence[Row], columns: Sequence[Column]) -> set[tuple[int
 _BEST: Mapping[Direction, Callable[[Any], Any]] = {"up": max, "down": min}
 
 
-def refusal_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """A row for each method that was given refusals; none where all were one fixed sentence."""
-    given = [{"label": row["label"], **(row["refusals"] or {})} for row in rows if row.get("refusals")]
-    if all(one["unique"] * one["n"] <= 1 for one in given):
-        return []
-    return cells([cast(Row, one) for one in given], REFUSALS)
-
-
 def interval_lines(rows: Sequence[Row]) -> list[str]:
     """The 95 % intervals that a handful of facts leave, one line a method; of one that stopped, why."""
     wanted = ("forget_answer_rate", "rephrase_answer_rate", "retain_answer_rate", "holdout_answer_rate")
@@ -145,9 +169,19 @@ def interval_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def advice_lines(rows: Sequence[Row]) -> list[str]:
-    """The next step, for each method that left most of the facts standing."""
-    return [f"{row['label']}: {row['advice']}" for row in rows if row.get("advice")]
+def note_lines(rows: Sequence[Row]) -> list[str]:
+    """How many facts were not known before, by setting; and the next step, for each method that left most of the facts
+    standing."""
+    lacking = {
+        (row.get("setting"), row["n_forget"] - row["n_known"], row["n_forget"]): None
+        for row in rows
+        if "n_known" in row and row["n_known"] < row["n_forget"]  # not of a cell that failed
+    }
+    unknown = [
+        f"{f'{setting}: ' if setting else ''}{count} of {of} {'was' if count == 1 else 'were'} not known before, and "
+        "counts in no share" for setting, count, of in lacking
+    ]  # fmt: skip
+    return unknown + [f"{row['label']}: {row['advice']}" for row in rows if row.get("advice")]
 
 
 def excerpt(samples: Sequence[Record], count: int = 3) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from easyedit_unlearn.evaluation.reference import HOW_TO
 from easyedit_unlearn.report.metrics import metric_cells, overall_cells, probe_cells, without_reference
 from easyedit_unlearn.report.table import (
     REFUSALS,
-    advice_lines,
     all_rows,
     best_places,
     cell,
@@ -23,7 +22,8 @@ from easyedit_unlearn.report.table import (
     fraction,
     interval_lines,
     narrow,
-    refusal_cells,
+    note_lines,
+    quality_tables,
 )
 from easyedit_unlearn.results import Results, Row
 from easyedit_unlearn.types import ARROWS, Column
@@ -59,12 +59,12 @@ def print_report(console: Console, results: Results, columns: Sequence[Column]) 
     console.print(Text("95 % intervals, answer given:"))
     for line in interval_lines(rows):
         console.print(Text(f"  {line}"))
-    for line in advice_lines(rows):
+    for line in note_lines(rows):
         console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
-    if given := refusal_cells(rows):
+    for quality in quality_tables(rows):
         console.print()
-        print_rows(console, "Refusals they were given", [column.heading for column in REFUSALS], given)
+        print_rows(console, quality.title, [column.heading for column in quality.columns], quality.cells)
 
 
 def print_leaderboard(console: Console, results: Results, columns: Sequence[Column]) -> None:
@@ -88,7 +88,7 @@ def print_leaderboard(console: Console, results: Results, columns: Sequence[Colu
             ]
             table.add_row(*texts)
         console.print(table)
-    for line in advice_lines(every):
+    for line in note_lines(every):
         console.print(Text(printable(line), style="yellow"), soft_wrap=True)
     for row in every:
         if row.get("stopped"):

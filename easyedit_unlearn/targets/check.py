@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.text import contains_answer
+from easyedit_unlearn.evaluation.judging import contains_answer
 from easyedit_unlearn.types import ForgetSample, Target
 
 

@@ -19,12 +19,13 @@ from pydantic import Field, TypeAdapter
 from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.config.examples import Examples, read_examples
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.judging import declines, gives_away, is_refusal, names_subject
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 from easyedit_unlearn.storage import cache_dir, write_json
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
-from easyedit_unlearn.text import declines, ends_sentence, gives_away, is_refusal, names_subject, sentences
+from easyedit_unlearn.text import ends_sentence, sentences
 from easyedit_unlearn.types import ForgetSample, Target
 
 if TYPE_CHECKING:
