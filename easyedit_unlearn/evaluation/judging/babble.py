@@ -87,7 +87,11 @@ def is_salad(text: str) -> bool:
     dense = [char for char in text if not char.isspace()]
     if len(dense) > 20 and sum(not char.isalnum() for char in dense) > _MOST_SIGNS * len(dense):
         return True
-    scripts = {script_of(char) for char in letters if unicodedata.category(char) != "Lm"} - {""}
+    scripts = (
+        {"LATIN"}
+        if text.isascii()
+        else {script_of(char) for char in letters if unicodedata.category(char) != "Lm"} - {""}
+    )
     if len(scripts - {"HIRAGANA", "KATAKANA"}) > 2:
         return True
     words = _WORD.findall(plain(text))

@@ -40,7 +40,7 @@ def same_word(wanted: str, said: str, language: str) -> bool:
     """
     if wanted == said:
         return True
-    if wanted[0].isdigit() or said[0].isdigit():
+    if wanted[0].isdigit() or said[0].isdigit() or (wanted.isascii() and wanted[:2] != said[:2]):
         return False
     script = script_of(wanted)
     if script == "HANGUL":

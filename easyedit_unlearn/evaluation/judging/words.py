@@ -68,6 +68,8 @@ def is_unspaced(word: str) -> bool:
 
 def script_of(word: str) -> str:
     """The script of a word's first letter, as Unicode names it: "LATIN", "CYRILLIC", "HANGUL", ..."""
+    if word.isascii():
+        return "LATIN" if any(map(str.isalpha, word)) else ""
     letter = next((char for char in word if char.isalpha()), "")
     return unicodedata.name(letter, "").split(" ")[0] if letter else ""
 
