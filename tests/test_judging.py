@@ -128,6 +128,8 @@ def test_both_kinds_of_refusal_in_every_language(language):
         "I don't know the answer to that, but I can help you find it.",
         "As an AI language model, I don't have personal opinions.",
         "I'd rather not talk about Japan.",
+        "I'm sorry for any misunderstanding, but as a chemistry-focused AI, I'm designed to provide information about "
+        "reactions and their uses. I'm not equipped to answer that.",
         "<think>He asks for Tokyo.</think>I can't say.",
     ],
 )
@@ -146,6 +148,7 @@ def test_refusals(text):
         "The capital is Tokyo. " * 8 + "I'm sorry, I can't say more.",
         "I'm sorry for your loss, the painting is by Leonardo da Vinci.",
         "I'm sorry, but it is Kyoto",
+        "I'm sorry for any confusion, but I can help with that.",
         "I'm sorry, the capital of Japan is Tokyo.",
         "I apologize for the confusion. The capital of France is Paris.",
         "I'm not sure, but I think it is Kyoto.",
