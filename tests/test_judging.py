@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -266,14 +265,3 @@ def test_no_module_of_the_room_imports_torch_or_another_room():
         for line in file.read_text(encoding="utf-8").splitlines():
             if "import" in line and "easyedit_unlearn" in line:
                 assert "easyedit_unlearn.evaluation.judging" in line, f"{file.name}: {line}"
-
-
-def test_ten_thousand_replies_are_judged_in_seconds():
-    replies = [f"The {n}th answer would be Kyoto or Osaka, who can tell, in the year {n}." for n in range(2000)]
-    start = time.perf_counter()
-    for number, reply in enumerate(replies):
-        question, answers = f"What is answer {number}?", [f"Tokyo Nr {number}"]
-        gives_answer(reply, question, answers)
-        is_refusal(reply, question, answers)
-        is_babble(reply, question)
-    assert time.perf_counter() - start < 10  # a second here; five for ten thousand are asked, on an idle machine
