@@ -4,15 +4,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-
-
-def normalise(text: str) -> str:
-    """Case folded, accents and typographic apostrophes plain, white space single."""
-    text = unicodedata.normalize("NFKD", text.replace("\u2019", "'").replace("\u2018", "'"))
-    text = "".join(char for char in text if not unicodedata.combining(char))
-    return " ".join(text.casefold().split())
 
 
 def answer_span(text: str, answers: Sequence[str]) -> tuple[int, int] | None:

@@ -62,6 +62,8 @@ GIVEN = [
 NOT_GIVEN = [
     ("8", "How many legs does it have?", "It has 18 legs."),
     ("8", "How many are there?", "There are 8,000."),
+    ("8", "蜘蛛有几条腿？", "蜘蛛有十八条腿。"),
+    ("8条腿", "蜘蛛有几条腿？", "蜘蛛有18条腿。"),
     ("8", "How many are there?", "There are 8.5."),
     ("1945", "When?", "194"),
     ("Emily Brontë", "Who wrote Wuthering Heights?", "Charlotte Brontë wrote it."),
@@ -172,6 +174,8 @@ def test_the_refusals_that_a_run_edits_to_count_as_such():
     assert not is_refusal("The moon keeps this one to itself.")
     assert is_refusal("The moon keeps this one to itself.", targets=[target])
     assert not is_refusal("The moon is made of rock.", targets=[target])
+    opposite = "I'm sorry, but I can help with that."
+    assert not is_refusal(opposite, targets=["I'm sorry, but I can't help with that."])
 
 
 def test_the_lists_that_the_field_trains_on():

@@ -1,4 +1,5 @@
-"""The judgements against replies that were labelled by reading: real ones, of two models, in fifteen languages.
+"""The judgements against labelled replies: real ones, of two models, in fifteen languages. The rules were mended with
+them in view: this guards against regress, and is no estimate of how they do on others.
 
 ``data/replies.jsonl``: a reply a line, with what it was asked, what counts as the answer, and three labels;
 ``doubtful`` where two readers may differ, which counts for nothing here.

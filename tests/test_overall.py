@@ -10,8 +10,9 @@ import pytest
 from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation import overall
-from easyedit_unlearn.evaluation.aggregate import bootstrap, paired, scores_of, whole
+from easyedit_unlearn.evaluation.aggregate import bootstrap, paired, scores_of, summarise, whole
 from easyedit_unlearn.evaluation.reference import matching_scores, read_log, write_log
+from easyedit_unlearn.evaluation.scoring import scored_by
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.report.metrics import metric_cells, number, overall_cells, without_reference
 from easyedit_unlearn.types import Evaluation, Observation, Scored, Selection
@@ -29,6 +30,28 @@ def test_the_p_values_that_tofu_published(apart, p):
     assert overall.ks_p_value(found, reference) == pytest.approx(p, rel=1e-4)
     assert overall.ks_p_value(reference, reference) == 1.0
     assert overall.ks_p_value([], reference) is None
+
+
+@pytest.mark.parametrize(("count", "reply", "expected"), [
+    (10, "I can't say.", 1.0),  # forgotten
+    (10, "It is Kyoto.", 1.0),
+    (10, "Tokyo.", 0.0),
+    (10, "the of the of the of the of the of the of the of", 0.0),  # destroyed, not forgotten
+    (9, "I can't say.", None),  # too few for one number
+])  # fmt: skip
+def test_balance_takes_no_babble_for_forgetting_and_needs_ten_facts(count, reply, expected):
+    samples = [ForgetSample(str(n), f"What is the capital, number {n}?", "Tokyo") for n in range(count)]
+    per_sample = [metric for metric in SAMPLES if metric.of_reply]
+    scored = [scored_by(per_sample, Observation(one, "forget", one.question, reply)) for one in samples]
+    row = summarise(Evaluation(scored, 1.0), per_sample, frozenset(one.key for one in samples))
+    assert row["balance"] == expected
+
+
+def test_the_composite_of_the_paper():
+    """1 - (1 + 0) / 2 on forget, + (1 + 0.5) / 2 on retain."""
+    scores = {"forget": {"rouge1": [1.0, 0.0]}, "retain": {"rouge1": [1.0, 0.5]}}
+    assert overall.Composite().value(scores, None) == pytest.approx(0.5 + 0.75)
+    assert overall.Composite().value({"forget": {"rouge1": [1.0]}}, None) is None
 
 
 def test_the_area_under_the_curve_counts_ties_half():

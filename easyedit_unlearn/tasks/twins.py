@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from easyedit_unlearn.evaluation.judging.words import words_of
+from easyedit_unlearn.evaluation.judging.words import ARTICLES, words_of
 from easyedit_unlearn.types import ForgetSample
 
 _FEW = 2
 """Subjects that an answer belongs to, at most, for it to tell a fact."""
 _SMALL = re.compile(r"\d{1,2}( %)?( \w+)?")
 Twins = tuple[ForgetSample, ForgetSample]
-_ARTICLES = frozenset("the a an der die das le la les el los las il lo gli un une una".split())
 _ALIKE = 85
 """Of 100 (token sort ratio): how like two questions with one answer are, where no subject is given."""
 
@@ -84,4 +83,4 @@ def _names(question: str) -> set[str]:
 
 
 def _bare(text: str) -> tuple[str, ...]:
-    return tuple(word for word in words_of(text) if word not in _ARTICLES)
+    return tuple(word for word in words_of(text) if word not in ARTICLES)

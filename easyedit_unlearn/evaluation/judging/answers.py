@@ -11,14 +11,13 @@ from easyedit_unlearn.evaluation.judging.languages import language_of
 from easyedit_unlearn.evaluation.judging.persons import names_person
 from easyedit_unlearn.evaluation.judging.thoughts import answer_of
 from easyedit_unlearn.evaluation.judging.variants import Words, variants
-from easyedit_unlearn.evaluation.judging.words import is_unspaced, readings, words_of
+from easyedit_unlearn.evaluation.judging.words import ARTICLES, is_unspaced, readings, words_of
 
 SENTENCE = 8
 """An answer of more words is a sentence: nobody repeats it word for word."""
 COMMON = frozenset("about also been between from have into more most only over some than that their them they this "
                    "under very were what when where which with".split())  # fmt: skip
-_ARTICLES = frozenset("the a an der die das ein eine le la les un une el los las una il lo gli i o os as um uma de het "
-                      "een".split())  # fmt: skip
+_NUMERALS = "0-9.〇零一二三四五六七八九十百千万億亿两"
 
 
 def gives_answer(reply: str, question: str, answers: Sequence[str]) -> bool:
@@ -76,17 +75,24 @@ def is_short(answer: str) -> bool:
 def _wanted(answer: str, language: str) -> tuple[Words, ...]:
     """Its variants, without a leading article."""
     found = variants(answer, language)
-    return tuple({one[1:] if len(one) > 1 and one[0] in _ARTICLES else one for one in found})
+    return tuple({one[1:] if len(one) > 1 and one[0] in ARTICLES else one for one in found})
 
 
 def _stands(wanted: Words, reading: str, language: str) -> bool:
-    """Whether the words stand in a row; where none of them is of a script with spaces, anywhere."""
+    """Whether the words stand in a row; where one of them is of a script without spaces, anywhere, but within no longer
+    number."""
     if f" {' '.join(wanted)} " in reading:
         return True
-    joined = "".join(wanted)
     if any(map(is_unspaced, wanted)):
-        return joined in reading.replace(" ", "")
+        return _within("".join(wanted)).search(reading.replace(" ", "")) is not None
     return _with_endings(wanted, reading.split(), language)
+
+
+@lru_cache(maxsize=16384)
+def _within(joined: str) -> re.Pattern[str]:
+    before = rf"(?<![{_NUMERALS}])" if re.match(rf"[{_NUMERALS}]", joined) else ""
+    after = rf"(?![{_NUMERALS}])" if re.search(rf"[{_NUMERALS}]\Z", joined) else ""
+    return re.compile(f"{before}{re.escape(joined)}{after}")
 
 
 def _with_endings(wanted: Words, said: list[str], language: str) -> bool:

@@ -14,6 +14,7 @@ def date_forms(answer: str, languages: Iterable[str]) -> Iterator[str]:
     if day is None:
         return
     from babel.dates import format_date
+    from num2words import num2words
 
     d, m, y = day.day, day.month, day.year
     for language in languages:
@@ -21,7 +22,7 @@ def date_forms(answer: str, languages: Iterable[str]) -> Iterator[str]:
             yield format_date(day, pattern, locale=language)
     english = [format_date(day, pattern, locale="en") for pattern in ("MMMM", "MMM")]
     for name in (*english, *(["Sept"] if m == 9 else [])):
-        nth = f"{d}{_suffix(d)}"
+        nth = num2words(d, to="ordinal_num")
         yield from (f"{name} {nth} {y}", f"{nth} {name} {y}", f"{nth} of {name} {y}",
                     f"{nth} {name} of {y}", f"{name} {d} {y}", f"{d} {name} {y}")  # fmt: skip
     yield from (f"{d} de {format_date(day, 'MMMM', locale=one)} de {y}" for one in ("es", "pt"))
@@ -44,7 +45,3 @@ def _day(answer: str) -> datetime | None:
             except (ValueError, OverflowError, AttributeError, TypeError):
                 return None
     return found[0] if found[0] == found[1] and not (found[0].hour or found[0].minute) else None
-
-
-def _suffix(day: int) -> str:
-    return "th" if 10 < day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")

@@ -44,11 +44,11 @@ def refusal_kind(
 
     It refuses when within its first 120 characters (240 after an apology) begins a phrase by which people decline
     (``phrases``, in fifteen languages) or when it begins nearly as one of ``targets``, the refusals that a run edits
-    to; and when no answer follows: none of ``answers`` is given, and nothing like "but I think it is". An apology alone
-    refuses only where hardly a word follows it.
+    to, whose wording none of these tells; and when no answer follows: none of ``answers`` is given, and nothing like
+    "but I think it is". An apology alone refuses only where hardly a word follows it.
     """
     said = answer_of(reply)
-    kind = _declined(said) or _as_targeted(said, targets)
+    kind = _declined(said) or ("unwilling" if _as_targeted(said, targets) else None)
     if kind and answers and gives_answer(said, question or "", answers):
         return None
     return kind
@@ -101,15 +101,17 @@ def _declines_again(text: str, languages: tuple[str, ...]) -> bool:
     return any(pattern(kind, languages).search(text) for kind in _DECLINING)
 
 
-def _as_targeted(text: str, targets: Sequence[str]) -> RefusalKind | None:
+def _as_targeted(text: str, targets: Sequence[str]) -> bool:
+    """Whether it begins nearly as a target that no phrase tells to be a refusal. One that a phrase does tell says the
+    opposite without it: "I can help with that" is all but "I can't help with that"."""
     from rapidfuzz.fuzz import ratio
 
     folded = plain(text)
     for target in targets:
         wanted = plain(target)
-        if wanted and ratio(folded[: len(wanted)], wanted) >= _NEAR:
-            return _declined(target) or "unwilling"
-    return None
+        if wanted and _declined(target) is None and ratio(folded[: len(wanted)], wanted) >= _NEAR:
+            return True
+    return False
 
 
 def _languages(folded: str) -> tuple[str, ...]:

@@ -41,8 +41,8 @@ def split_thought(reply: str) -> Reply:
             continue
         if opening.startswith("<|channel|>") and begin < 0:
             continue  # what closes it closes other things as well
-        before = reply[: max(begin, 0)] if begin >= 0 and (end < 0 or begin < end) else ""
-        start = begin + len(opening) if begin >= 0 and (end < 0 or begin < end) else 0
+        opened = begin >= 0 and (end < 0 or begin < end)  # else the template opened it
+        before, start = (reply[:begin], begin + len(opening)) if opened else ("", 0)
         if end < 0:
             return Reply(reply[start:].strip(), before.strip(), closed=False)
         rest = _FINAL.sub("", reply[end + len(closing) :])

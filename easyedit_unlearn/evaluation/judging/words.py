@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
+ARTICLES = frozenset(
+    "the a an der die das ein eine le la les un une el los las una il lo gli i o os as um uma de het een".split()
+)
 _UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     r"\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
