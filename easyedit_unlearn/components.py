@@ -127,10 +127,12 @@ class TargetBuilder(Component):
             def build(self, samples, options, context):
                 return [Target(sample.id, "No idea.") for sample in samples]
 
-    ``may_be_empty``: an empty target is meant, and stands for the end of the text at once.
+    ``may_be_empty``: an empty target is meant, and stands for the end of the text at once. ``needs_subject``: samples
+    without a subject get the one that is found by cause.
     """
 
     may_be_empty: bool = False
+    needs_subject: bool = False
 
     @abstractmethod
     def build(self, samples: Sequence[ForgetSample], options: Any, context: BuildContext) -> Sequence[Target]:
@@ -147,7 +149,11 @@ class QueryMerger(Component):
 
             def merge(self, samples, targets, options):
                 ...
+
+    ``needs_subject``: samples without a subject get the one that is found by cause.
     """
+
+    needs_subject: bool = False
 
     @abstractmethod
     def merge(

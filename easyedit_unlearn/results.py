@@ -17,6 +17,7 @@ class Row(TypedDict, total=False):
         replies: the same measures of what the model says to the forget set.
         reliability, generality, locality, portability: EasyEdit's. probes: what brings facts back.
         attainment: of the change that an editor promised, the smallest share that came about; None for other methods.
+        subjects: by question, what it is about, where that was found by cause.
         advice: what to do where most of the facts are still given.
         stopped: why there are no numbers. setting, family, size, hparams, seeds, spread: of a bench.
     """
@@ -54,6 +55,7 @@ class Row(TypedDict, total=False):
     probes: dict[str, Any]
     stopped: str
     attainment: float | None
+    subjects: dict[str, str]
     advice: str
     setting: str
     family: str

@@ -27,7 +27,8 @@ Format = Literal["text", "count", "share", "percent", "number"]
 
 @dataclass(frozen=True)
 class ForgetSample:
-    """One question about one fact, for forgetting, retaining or holding out.
+    """One question about one fact, for forgetting, retaining or holding out; or a plain text, whose ``question`` is
+    empty and whose ``answer`` it is: it is read, never asked for.
 
     Attributes:
         id: unique within its task.
@@ -51,8 +52,13 @@ class ForgetSample:
 
     @property
     def key(self) -> str:
-        """What makes two samples the same fact, also across tasks: the question, but for case and spacing."""
-        return " ".join(self.question.casefold().split())
+        """What makes two samples the same fact, also across tasks: the question, but for case and spacing; of a plain
+        text, the text."""
+        return " ".join((self.question or self.answer).casefold().split())
+
+    @property
+    def is_text(self) -> bool:
+        return not self.question
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from conftest import FACTS, copied_weights, same_weights, write_hparams
 
 from easyedit_unlearn import ForgetSample, unlearn
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError
-from easyedit_unlearn.experiment.choosing import chosen_method, nearest_first, off_topic, own_answer, subject_of
+from easyedit_unlearn.experiment.choosing import chosen_method, nearest_first, off_topic, own_answer
 from easyedit_unlearn.model.load import load_model
 
 QUESTION, ANSWER, _ = FACTS[0]
@@ -177,5 +177,3 @@ def test_neighbours_are_near_but_not_about_it():
         ForgetSample("5", "Which sea is by Japan?", "one"),
     ]
     assert [sample.id for sample in nearest_first(off_topic(others, forget), forget)] == ["4", "2"]
-    assert subject_of("What is the chemical symbol for gold?") == "gold"
-    assert subject_of("Who wrote Faust?") == "Faust"

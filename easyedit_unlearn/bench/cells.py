@@ -56,6 +56,7 @@ def _run(cell: Cell, model: str, progress: Progress) -> Outcome:
     hparams = for_model(cell.hparams, pair, plugins, cell.overrides)
     run = Run(pair, config, label=cell.label, plugins=plugins, progress=progress)
     run.select()
+    run.check(hparams)
     run.evaluate_before()
     try:
         if cell.sizes:

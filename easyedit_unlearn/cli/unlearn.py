@@ -54,7 +54,9 @@ def unlearn(
         run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
         run.results.command = command
         run.results.hparams = {one.alg_name: as_run(one) for one in hparams}
-        run.select()  # what fails until here leaves earlier results as they are
+        run.select()
+        for one in hparams:
+            run.check(one)  # what fails until here leaves earlier results as they are
         with _recorded(run, out):
             run.evaluate_before()
             for one in hparams:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.model.prompting import chat_text, encode_pair
+from easyedit_unlearn.model.prompting import chat_text, encode_pair, tokens_within
 from easyedit_unlearn.types import PreTrainedTokenizerBase
 
 SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
@@ -64,8 +64,7 @@ def subject_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str
     if not subject or subject not in prompt:
         raise DataError(f"{wanted_by} needs the subject as it stands in the prompt, got {subject!r} in {prompt!r}")
     start = prompt.rindex(subject)
-    spans: Sequence[tuple[int, int]] = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
-    inside = [i for i, (low, high) in enumerate(spans) if low < start + len(subject) and high > start]
+    inside = tokens_within(tokenizer, prompt, start, start + len(subject))
     if not inside:
         raise DataError(f"no token of {prompt!r} covers the subject {subject!r}")
     return inside

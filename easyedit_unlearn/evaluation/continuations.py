@@ -10,6 +10,8 @@ from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import begun
 from easyedit_unlearn.types import Continuation, PreTrainedModel, PreTrainedTokenizerBase
 
+LONGEST = 128
+"""Tokens that are wanted of a long text's second half (as MUSE asks for)."""
 WORDS = 8
 """Answers of fewer words are no text to go on with."""
 
@@ -33,12 +35,16 @@ def continuations(
         if not share:
             return []
         prompts = [begun(prompt, first) for (prompt, _), first, _ in share]
-        lengths = [len(tokenizer(f" {rest}", add_special_tokens=False).input_ids) for _, _, rest in share]
+        cut = [
+            (rest, *(_first_tokens(tokenizer, rest, count) for count in (LONGEST + 1, LONGEST))) for *_, rest in share
+        ]
+        rests = [rest if longer == shorter else shorter for rest, longer, shorter in cut]
+        lengths = [len(tokenizer(f" {rest}", add_special_tokens=False).input_ids) for rest in rests]
         advance = progress("continuing answers", len(prompts))
         said = generate_replies(model, tokenizer, prompts, max_new_tokens=max(lengths), advance=advance)
         return [
             Continuation(rest, _first_tokens(tokenizer, text, length))
-            for (_, _, rest), text, length in zip(share, said, lengths, strict=True)
+            for rest, text, length in zip(rests, said, lengths, strict=True)
         ]
 
     return dict(zip((pair for pair, _, _ in wanted), shared_out(wanted, complete), strict=True))

@@ -14,7 +14,8 @@ from easyedit_unlearn.components import Progress
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, pad_id, pad_pairs
 from easyedit_unlearn.model.processes import shared_out
-from easyedit_unlearn.model.prompting import encode_pair
+from easyedit_unlearn.model.prompting import cut_to, encode_pair
+from easyedit_unlearn.model.structure import context_length
 
 
 def gradient_norms(
@@ -28,7 +29,7 @@ def gradient_norms(
         advance, found = progress("gradients", len(share)), []
         with _all_trainable(model) as parameters:
             for prompt, answer in share:
-                encoded = encode_pair(tokenizer, prompt, answer)
+                encoded = cut_to(context_length(model), encode_pair(tokenizer, prompt, answer))
                 found.append(_norm(model, encoded, pad_id(tokenizer), parameters) if encoded[1] else None)
                 advance(1)
         return found

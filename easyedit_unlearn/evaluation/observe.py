@@ -48,9 +48,9 @@ class Observations:
 
 
 def prompts_of(tokenizer: PreTrainedTokenizerBase, selection: Selection, generation: GenerationConfig) -> list[str]:
-    """Of ``questions_of``, in their order, as the model is given them."""
+    """Of ``questions_of``, in their order, as the model is given them; plain texts after nothing."""
     return [
-        format_prompt(tokenizer, text, generation.style, system=generation.system)
+        format_prompt(tokenizer, text, generation.style, system=generation.system) if text else ""
         for *_, text in questions_of(selection)
     ]
 
@@ -72,6 +72,7 @@ def observe(
 
     questions, prompts, replies = questions_of(selection), prompts_of(tokenizer, selection, generation), replies or {}
     said = {prompt: replies[q] for prompt, (_, _, q) in zip(prompts, questions, strict=True) if q in replies}
+    said[""] = ""
     new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in said]
     said |= dict(
         zip(new, reply_to(model, tokenizer, new, generation.max_new_tokens, progress, "answering"), strict=True)
@@ -82,18 +83,20 @@ def observe(
         for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
     ]
     forced = _forced(model, tokenizer, answers, progress)
-    own = {(group, prompt): (prompt, texts[0]) for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)}
-    continued = continuations(model, tokenizer, [p for (group, _), p in own.items() if group != "rephrase"], progress)
-    measured = [pair for (group, _), pair in own.items() if generation.gradnorm and group in _GRADIENTS]
+    own = [
+        (group, (prompt, texts[0]) if group != "rephrase" else None)
+        for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)
+    ]
+    continued = continuations(model, tokenizer, [pair for _, pair in own if pair], progress)
+    measured = [pair for group, pair in own if pair and generation.gradnorm and group in _GRADIENTS]
     norms = dict(zip(measured, gradient_norms(model, tokenizer, measured, progress), strict=True)) if measured else {}
     seen = []
-    for (group, sample, question), (prompt, texts) in zip(questions, answers, strict=True):
+    for (group, sample, question), (prompt, texts), (_, pair) in zip(questions, answers, own, strict=True):
         first, correct, *wrong = (forced[prompt, text] for text in texts)
         logprobs = tuple(logprob for one in wrong if (logprob := loss_score(one)) is not None)
-        pair = own[group, prompt] if group != "rephrase" else ("", "")
         observation = Observation(
             sample, group, question, said[prompt], loss_score(first), first, loss_score(correct), logprobs,
-            continued.get(pair), norms.get(pair),
+            continued.get(pair) if pair else None, norms.get(pair) if pair else None,
         )  # fmt: skip
         seen.append(observation)
     return Observations(seen, inference.perplexity(model, tokenizer, inference.plain_text()))

@@ -52,12 +52,14 @@ def evaluate(
 
 
 def scored_by(metrics: Iterable[Metric], observation: Observation) -> Scored:
-    return Scored(observation, {metric.name: metric.score(observation) for metric in metrics})
+    """A plain text is not asked for: what reads a reply is undefined there."""
+    text = observation.sample.is_text
+    return Scored(observation, {one.name: None if text and one.of_reply else one.score(observation) for one in metrics})
 
 
 def by_question(evaluation: Evaluation) -> Mapping[tuple[str, str], Scored]:
-    """Scored prompts by (group, prompt), to set before beside after."""
-    return {(s.observation.group, s.observation.prompt): s for s in evaluation.scored}
+    """Scored prompts by (group, prompt), to set before beside after; plain texts by themselves."""
+    return {(s.observation.group, s.observation.prompt or s.observation.sample.answer): s for s in evaluation.scored}
 
 
 def _asked(tokenizer: PreTrainedTokenizerBase, selection: Selection, generation: GenerationConfig) -> list[str]:

@@ -15,7 +15,7 @@ from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
-from easyedit_unlearn.tasks.subjects import CAPITALS, named_span
+from easyedit_unlearn.tasks.subjects import CAPITALS
 from easyedit_unlearn.text import sentences
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
@@ -112,13 +112,6 @@ def nearest_first(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample
     return sorted(samples, key=likeness, reverse=True)
 
 
-def subject_of(question: str) -> str | None:
-    """The name in a question, else its last word that stands there once ("gold" in "the chemical symbol for gold?")."""
-    named = named_span(question)
-    words = [word for word in re.findall(r"[^\W_]+", question)[1:] if question.count(word) == 1 and len(word) > 2]
-    return named or (words[-1] if words else None)
-
-
 _OPENERS = "the a an it in on at he she they this that yes his her its as of".split()
 _LEADING = re.compile(rf"\A(?:{'|'.join(_OPENERS)})\b\s*", re.IGNORECASE)
 """A word at the beginning of a sentence that has a capital only there."""
@@ -145,12 +138,11 @@ def _sample(one: Any, fallback: str) -> ForgetSample:
     if isinstance(one, ForgetSample):
         return one
     if isinstance(one, str):
-        return ForgetSample(fallback, one, "", subject=subject_of(one))
+        return ForgetSample(fallback, one, "")
     if isinstance(one, Mapping):
-        record = sample_of(one, fallback)
-        return record if record.subject else replace(record, subject=subject_of(record.question))
+        return sample_of(one, fallback)
     if isinstance(one, Sequence) and len(one) == 2 and all(isinstance(text, str) for text in one):
-        return ForgetSample(fallback, one[0], one[1], subject=subject_of(one[0]))
+        return ForgetSample(fallback, one[0], one[1])
     raise DataError(f"{fallback}: give a question, a (question, answer) pair or a record, not {type(one).__name__}")
 
 

@@ -27,7 +27,8 @@ class Knowledge:
         self._before = replies or {}
 
     def of(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
-        """The keys of those that the model answers."""
+        """The keys of those that the model answers, and of plain texts."""
+        self.known.update({sample.key: True for sample in samples if sample.is_text})  # it is not asked for: all count
         new = [sample for sample in samples if sample.key not in self.known]
         if new:
             replies = ask_all(
@@ -41,6 +42,6 @@ class Knowledge:
     def with_reply(self, sample: ForgetSample) -> ForgetSample:
         """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""
         reply = self._before.get(sample.question, self.replies.get(sample.question))
-        if sample.response or reply is None or not knows(sample, reply):
+        if sample.response or sample.is_text or reply is None or not knows(sample, reply):
             return sample
         return replace(sample, response=reply)

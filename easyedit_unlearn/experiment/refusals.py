@@ -35,6 +35,7 @@ class Refusals:
         """The same of what a model says to the forget set's questions; where perplexity is to be the untouched model's,
         it must be there again."""
         asked = [scored.observation for scored in evaluation.scored if scored.observation.group == "forget"]
+        asked = [seen for seen in asked if not seen.sample.is_text]
         said = [Target(seen.sample.id, answer_of(seen.text), "model") for seen in asked]
         return summary(refusal_quality([seen.sample for seen in asked], said, *self._model)) if asked else None
 

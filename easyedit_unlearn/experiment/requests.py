@@ -10,12 +10,14 @@ from easyedit_unlearn.components import BuildContext, Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.config.settings import UnlearnSettings
 from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.experiment.subjects import with_subjects
 from easyedit_unlearn.host.retain import answer_pairs, reads_facts, retain_pairs, wants_retain, with_responses
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.targets.check import check_targets
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import check_disjoint
+from easyedit_unlearn.tasks.subjects import candidate_spans
 from easyedit_unlearn.types import EditRequest, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Query, Target
 
 
@@ -42,7 +44,8 @@ def unlearning_requests(
 
     Args:
         editor: a ``BaseEditor`` made from unlearning hparams.
-        samples: what to forget.
+        samples: what to forget. Where a method needs a subject and one has none, it is found by cause (see
+            ``experiment.subjects``).
         retain: what to keep, for methods that train on it; by default what the hparams' ``unlearn.retain`` names.
         targets: refusals made already, one a sample in their order; by default those of ``unlearn.target``.
 
@@ -72,6 +75,7 @@ def prepare(
     hparams: UnlearnHyperParams = editor.hparams
     check_samples(samples, [f"sample {sample.id}" for sample in samples], "the forget set")
     check_disjoint(forget=samples, retain=retain or [])
+    samples = with_subjects(editor.model, editor.tok, samples, hparams)
     answered = with_responses(editor.model, editor.tok, samples, hparams.unlearn)
     if targets is None:
         targets = build_targets(answered, hparams.unlearn, editor.model, editor.tok)
@@ -89,6 +93,19 @@ def prepare(
         own = [format_prompt(editor.tok, sample.question, hparams.unlearn.prompt) for sample in samples]
         arguments["retain"] = retain_pairs(editor.model, editor.tok, hparams, own)
     return Prepared(list(targets), requests, arguments)
+
+
+def check_subjects(
+    samples: Sequence[ForgetSample], tokenizer: PreTrainedTokenizerBase, hparams: UnlearnHyperParams
+) -> None:
+    """Raise DataError, before any work is done, where the method cannot edit at a subject that is given, or a question
+    holds none that could be found. Of merged prompts, the subjects are checked when they are made."""
+    if not hparams.method.needs_subject or hparams.unlearn.merger.name != "none":
+        return
+    for sample in samples:
+        prompt = format_prompt(tokenizer, sample.question, hparams.unlearn.prompt)
+        found = next((span for span in candidate_spans(sample.question) if prompt.count(span) == 1), None)
+        _subject(Query(sample.question, sample.subject or found), prompt, hparams)
 
 
 def build_targets(

@@ -82,7 +82,7 @@ def records(
     found: list[Record] = []
     for scored in after.scored:
         seen = scored.observation
-        first = earlier.get((seen.group, seen.prompt))
+        first = earlier.get((seen.group, seen.prompt or seen.sample.answer))
         target = refusals.get(seen.sample.id) if seen.group in ("forget", "rephrase") else None
         found.append(
             {

@@ -22,8 +22,9 @@ from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.knowledge import Knowledge
 from easyedit_unlearn.experiment.measure import Measured
 from easyedit_unlearn.experiment.refusals import Refusals
-from easyedit_unlearn.experiment.requests import prepare
+from easyedit_unlearn.experiment.requests import check_subjects, prepare
 from easyedit_unlearn.experiment.rows import advice, described, evaluation_row, records
+from easyedit_unlearn.experiment.subjects import found_subjects, with_subjects
 from easyedit_unlearn.host.running import import_host, make_editor, run_edits, undone_after
 from easyedit_unlearn.model.lowrank import LowRank
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
@@ -82,6 +83,12 @@ class Run:
         chosen = pick(forget, self.knowledge.of)
         others = {name: pick(source, self.knowledge.of, chosen) for name, source in named.items()}
         check_disjoint(forget=chosen, **others)
+        asking = must_know or self.config.attacks or self.config.depth
+        if asking and any(sample.is_text for one in (chosen, *others.values()) for sample in one):
+            raise DataError(
+                "plain texts ({'text': ...}) have no question to edit, ask or attack; give 'question' and 'answer', or "
+                "read them with `easyedit-unlearn evaluate`"
+            )
         known = self.knowledge.of([*chosen, *(sample for samples in others.values() for sample in samples)])
         if must_know and not any(sample.key in known for sample in chosen):
             raise DataError(
@@ -95,6 +102,10 @@ class Run:
             self._reference = matching_scores(self.config.retain_log, self.selection, self._asked())
         self.refusals.clear()
         return self.selection
+
+    def check(self, hparams: UnlearnHyperParams) -> None:
+        """Raise what would stop ``unlearned`` only after minutes of work: see :func:`requests.check_subjects`."""
+        check_subjects(self.selection.forget, self.tokenizer, hparams)
 
     def evaluate_before(self) -> Evaluation:
         """The untouched model: what every method's row is compared with, kept as ``results.before``."""
@@ -153,8 +164,11 @@ class Run:
         about = described(hparams, str(import_host()))
         self._said.clear()
         try:
+            named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
+            self.selection = replace(whole, forget=named)
+            about = row_of(about, found_subjects(whole.forget, named))
             with undone_after(self.model, hparams, self.progress):
-                targets = self.refusals.of(whole.forget, hparams.unlearn)
+                targets = self.refusals.of(named, hparams.unlearn)
                 used = hparams.method.uses_targets
                 about["refusals"] = self.refusals.quality(whole.forget, targets) if used else None
                 yield self._steps(hparams, sizes, targets, about, before)

@@ -61,7 +61,7 @@ def unlearn(
             place until ``result.undo()``.
         forget: questions, whose answers are then the model's own; (question, answer) pairs; records with the fields of
             a JSON-lines file; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
-            question is about: a record's ``subject``, or else the name that stands in it, else its last word.
+            question is about: a record's ``subject``, or else the part of it that the answer hangs on, which is found.
         method: a registered method, whose hparams are those shipped for this model or derived from it; or a path or
             shipped name of hparams; or ``"auto"``, which chooses by the number of facts and the memory that is free
             (``result.why``).
@@ -91,6 +91,7 @@ def unlearn(
         config = EvalConfig(goal, prompt=settings.prompt, max_new_tokens=settings.max_new_tokens, remember=True)
         run = Run(pair, config, plugins=plugins, progress=bars.progress)
         run.select({"forget": goal, **_neighbours(run, goal, retain, holdout)})
+        run.check(hparams)
         if hparams.method.needs_retain and not run.selection.retain:
             raise UnlearnError(f"{hparams.alg_name} needs retain data, and the model knows no bundled fact: give it")
         run.evaluate_before()

@@ -49,6 +49,7 @@ class Concat(QueryMerger):
 
 class BySubject(QueryMerger):
     name = "by_subject"
+    needs_subject = True
     Options = PositionOptions
 
     def merge(self, samples: Samples, targets: Targets, options: PositionOptions) -> Sequence[EditRequest]:

@@ -21,11 +21,14 @@ from easyedit_unlearn.model.inference import (
     pad_id,
     pad_pairs,
 )
-from easyedit_unlearn.model.prompting import encode_pair
+from easyedit_unlearn.model.prompting import cut_to, encode_pair
+from easyedit_unlearn.model.structure import context_length
 from easyedit_unlearn.types import AnswerTokens
 
 SHARED = 3
 """From so many answers on, the prompt that they share is computed once."""
+TOKENS = 8192
+"""Of one batch: the vocabulary's logits are held for each."""
 Encoded = tuple[list[int], list[int]]
 
 
@@ -50,12 +53,14 @@ def answer_tokens(
     batch_size: int = 16,
     advance: Advance | None = None,
 ) -> list[AnswerTokens | None]:
-    """The answer of each (prompt, answer), token by token; None where it has no tokens."""
-    encoded = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
+    """The answer of each (prompt, answer), token by token; None where it has no tokens. What the model's context does
+    not hold of an answer is left out, with a warning."""
+    longest = context_length(model)
+    encoded = [cut_to(longest, encode_pair(tokenizer, prompt, answer)) for prompt, answer in pairs]
     shared = _shared(encoded) if _token_by_token(model) else []
     left = sorted(set(range(len(pairs))).difference(*shared))
     lengths = [len(encoded[i][0]) + len(encoded[i][1]) for i in left]
-    groups = [(_at_once, [left[k] for k in rows]) for rows in batches(lengths, batch_size)]
+    groups = [(_at_once, [left[k] for k in rows]) for rows in batches(lengths, batch_size, TOKENS)]
     groups += [
         (_after_prompt, rows[start : start + batch_size])
         for rows in shared

@@ -180,11 +180,14 @@ def cache_name(output: Any) -> str:
     return "cache" if "cache" in output else "past_key_values"
 
 
-def batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, longest first (so that memory peaks at once, not late)."""
+def batches(lengths: Sequence[int], size: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches of like length, longest first (so that memory peaks at once, not late), of ``size`` at most;
+    of long texts fewer, so that a batch has no more than ``tokens``."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    while order:
+        fitting = size if tokens is None else min(size, max(1, tokens // max(lengths[order[0]], 1)))
+        yield order[:fitting]
+        del order[:fitting]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

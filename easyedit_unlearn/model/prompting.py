@@ -127,9 +127,22 @@ def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
+def cut_to(longest: int | None, pair: TokenPair) -> TokenPair:
+    """The pair with no more of the answer than a context of ``longest`` tokens holds, and a warning."""
+    prompt, answer = pair
+    over = len(prompt) + len(answer) - (longest or 0)
+    if longest is None or over <= 0:
+        return pair
+    warnings.warn(
+        f"a text of {len(prompt) + len(answer)} tokens is read to the model's context of {longest}; cut long texts "
+        "into several", UnlearnWarning, stacklevel=2,
+    )  # fmt: skip
+    return prompt, answer[: max(len(answer) - over, 0)]
+
+
 def begun(prompt: str, reply: str) -> str:
     """The prompt with the first words of a reply that the model is to go on with."""
-    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{reply}"
+    return f"{prompt}{'' if not prompt or prompt[-1:].isspace() else ' '}{reply}"
 
 
 def encode_pair(
@@ -138,10 +151,17 @@ def encode_pair(
     """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer.
 
     The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
-    templates do).
+    templates do) or there is none.
     """
-    joined = answer if not answer or prompt[-1:].isspace() else f" {answer}"
+    joined = answer if not answer or not prompt or prompt[-1:].isspace() else f" {answer}"
     answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
     if end and tokenizer.eos_token_id is not None:
         answer_ids.append(tokenizer.eos_token_id)
     return list(tokenizer(prompt).input_ids), answer_ids
+
+
+def tokens_within(tokenizer: PreTrainedTokenizerBase, text: str, start: int, stop: int) -> list[int]:
+    """The indices of the tokens of ``text`` that cover any of its characters from ``start`` to before ``stop``: by
+    character offsets, so merges cannot shift them."""
+    spans: Sequence[tuple[int, int]] = tokenizer(text, return_offsets_mapping=True).offset_mapping
+    return [i for i, (low, high) in enumerate(spans) if low < stop and high > start]

@@ -181,7 +181,22 @@ def note_lines(rows: Sequence[Row]) -> list[str]:
         f"{f'{setting}: ' if setting else ''}{count} of {of} {'was' if count == 1 else 'were'} not known before, and "
         "counts in no share" for setting, count, of in lacking
     ]  # fmt: skip
-    return unknown + [f"{row['label']}: {row['advice']}" for row in rows if row.get("advice")]
+    advised = [f"{row['label']}: {row['advice']}" for row in rows if row.get("advice")]
+    return [*unknown, *_subject_lines(rows), *advised]
+
+
+def _subject_lines(rows: Sequence[Row], shown: int = 5) -> list[str]:
+    """Where the methods edited, where no data said so; a line for all methods that found the same."""
+    methods: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for row in rows:
+        if row.get("subjects"):
+            methods.setdefault(tuple(row["subjects"].items()), []).append(row["label"])
+    return [
+        f"{', '.join(labels)}: edited at the part of a question that its answer hangs on, where no 'subject' is given: "
+        + "; ".join(f"{subject!r} in {question!r}" for question, subject in found[:shown])
+        + (f"; and {len(found) - shown} more" if len(found) > shown else "")
+        for found, labels in methods.items()
+    ]
 
 
 def excerpt(samples: Sequence[Record], count: int = 3) -> list[dict[str, Any]]:

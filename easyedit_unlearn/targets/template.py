@@ -26,6 +26,7 @@ class TemplateOptions(Options):
 
 class Template(TargetBuilder):
     name = "template"
+    needs_subject = True
     Options = TemplateOptions
 
     def build(

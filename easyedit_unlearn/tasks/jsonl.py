@@ -16,7 +16,8 @@ class JsonlOptions(Options):
 
 class Jsonl(Task):
     """One JSON object a line: ``question`` and ``answer``, optionally ``id``, ``aliases``, ``subject``, ``rephrases``
-    and ``response`` (a full reply that holds the fact). ROME and its kin need ``subject``."""
+    and ``response`` (a full reply that holds the fact); or ``text``, a plain text, for metrics of likelihood and
+    membership (``evaluate`` alone reads those)."""
 
     name = "jsonl"
     Options = JsonlOptions

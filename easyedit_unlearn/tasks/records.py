@@ -13,7 +13,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.types import ForgetSample
 
+AUTO = "auto"
+"""In place of a subject: it is to be found."""
 _UNKNOWN = "\0"
+
+
+class TextRecord(BaseModel):
+    """A line that holds a plain text. Unknown fields are kept as the sample's extras."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    text: str = Field(min_length=1)
+    id: str | None = Field(default=None, min_length=1)
+
+    def sample(self, fallback_id: str) -> ForgetSample:
+        return ForgetSample(self.id or fallback_id, "", self.text, extras=dict(self.model_extra or {}))
 
 
 class Record(BaseModel):
@@ -35,7 +49,7 @@ class Record(BaseModel):
             question=self.question,
             answer=self.answer,
             aliases=tuple(self.aliases),
-            subject=self.subject,
+            subject=None if self.subject == AUTO and AUTO not in self.question else self.subject,
             rephrases=tuple(self.rephrases),
             response=self.response,
             extras=dict(self.model_extra or {}),
@@ -80,9 +94,9 @@ def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source
         raise DataError(f"{source}: holds no samples; give at least one with 'question' and 'answer'")
     seen: dict[tuple[str, str], str] = {}
     for sample, place in zip(samples, places, strict=True):
-        for field, value in (("id", sample.id), ("question", sample.key)):
+        for field, value in (("id", sample.id), ("text" if sample.is_text else "question", sample.key)):
             if (field, value) in seen:
-                raise DataError(f"{place}: field '{field}' repeats {seen[field, value]}: {getattr(sample, field)!r}")
+                raise DataError(f"{place}: field '{field}' repeats {seen[field, value]}: {value!r}")
             seen[field, value] = place
         for field, texts in _texts(sample):
             if any(not text.strip() for text in texts):
@@ -95,26 +109,26 @@ def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source
 
 
 def _texts(sample: ForgetSample) -> Iterable[tuple[str, Sequence[str]]]:
-    yield "question", [sample.question]
+    yield "question", [] if sample.is_text else [sample.question]
     yield "answer", [sample.answer]
     yield "aliases", sample.aliases
     yield "rephrases", sample.rephrases
     yield "subject", [] if sample.subject is None else [sample.subject]
 
 
-def _parse(line: str, place: str) -> Record:
+def _parse(line: str, place: str) -> Record | TextRecord:
     try:
         value: Any = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{place}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{place}: must be a JSON object with 'question' and 'answer', got {type(value).__name__}")
-    return _validated(value, place)
+    return _validated(value, place, TextRecord if "text" in value and "question" not in value else Record)
 
 
-def _validated(value: Mapping[str, Any], place: str) -> Record:
+def _validated(value: Mapping[str, Any], place: str, kind: type[Record | TextRecord] = Record) -> Record | TextRecord:
     try:
-        return Record.model_validate(value)
+        return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

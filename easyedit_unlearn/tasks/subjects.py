@@ -5,17 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_WORD = r"[^\W\d_a-zà-ÿ][\w'’-]*"  # a capital, then anything
+_LOWER = "".join(letter for letter in map(chr, (*range(0x600), *range(0x1E00, 0x2000))) if letter.islower())
+_WORD = rf"[^\W\d_{_LOWER}][\w'’-]*"  # a capital, then anything
 _LINK = r"(?:de|da|del|di|du|la|le|van|von|der|bin|ibn|al|el|y|e)"
 _NAME = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})+")
 CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
 """A run of words with capitals."""
 _QUOTED = re.compile(r"(?<!\w)['\"“‘](.+?)['\"”’](?!\w)")
 _PLACED = re.compile(r"\b(?:in|at|from|of|near)\s+(?:the\s+)?$", re.IGNORECASE)
+_ASKED = re.compile(r"\b(?:which|what|how many)\s+$", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"\b(?:(?:in|at|from|on|across)\s+(?:the\s+|degrees\s+)?|(?:which|what|how many)\s+)$", re.IGNORECASE
+)
 _OPENERS = frozenset(
     "a an and are as besides can considering could did do does given has have how if in is of on regarding since the "
     "through was were what when where which who whose why with would author".split()
 )
+_FUNCTION = _OPENERS | frozenset(
+    "be been being by but called do for from had has he her him his how into it its many me much my name named not or "
+    "our she should so tell than that their them then there these they this those to us we who's what's will you your "
+    "say know please give list identify".split()
+)
+"""No subject begins or ends with one."""
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without spaces."""
+_WHOLE = re.compile(r"[^\W_]+")
+_LETTERS = (2, 3, 4, 6)
+MOST = 96
+"""Spans that are tried of one question."""
 _ROLE = r"\b(author|writer|novelist|poet|person|figure)\b"
 _DESCRIPTION = re.compile(rf"{_ROLE}.*?(?=[?.,;]?$|, (?:and|who|what)\b)")
 _PERSON = re.compile(rf"\b(?:who|whom|whose|playwright)\b|{_ROLE}", re.IGNORECASE)
@@ -45,6 +62,40 @@ def standing_once(question: str, names: Sequence[str]) -> str | None:
 def named_span(question: str) -> str | None:
     """For a question on its own: the longest title in quotes, else the longest run of words with capitals, that stands
     there exactly once; never a place ("in Norway", "of the Soviet Union") where a person is asked about."""
+    return max(_named_spans(question), key=len, default=None)
+
+
+def candidate_spans(question: str) -> list[str]:
+    """What ``question`` may be about, each standing there exactly once: its titles in quotes, else its runs of words
+    with capitals that say neither where ("the largest ocean on Earth") nor what is asked for ("which European city");
+    where there are only such, or none, its short runs of words as well, where a script has no spaces of letters. At
+    most ``MOST``."""
+    named = _named_spans(question)
+    alone = [span for span in named if not _ASIDE.search(question[: question.index(span)])]
+    if alone:
+        return alone
+    taken = {word for span in named for word in span.split()}
+    return [*named, *(span for span in _runs(question) if taken.isdisjoint(span.split()))][:MOST]
+
+
+def _runs(question: str) -> list[str]:
+    words = list(re.finditer(r"[\w'’-]+", question))
+    if any(_UNSPACED.search(word.group(0)) for word in words):
+        return [
+            span for size in _LETTERS for start in range(len(question) - size + 1)
+            if _WHOLE.fullmatch(span := question[start : start + size]) and question.count(span) == 1
+        ]  # fmt: skip
+    runs = [words[start : start + size] for size in (1, 2, 3) for start in range(len(words) - size + 1)]
+    plain = [
+        question[run[0].start() : run[-1].end()]
+        for run in runs
+        if not any(end.group(0).casefold() in _FUNCTION for end in (run[0], run[-1]))
+        and not _ASKED.search(question[: run[0].start()])
+    ]
+    return [span for span in plain if _once(span, question)]
+
+
+def _named_spans(question: str) -> list[str]:
     quoted = [match.group(1) for match in _QUOTED.finditer(question)]
     person = bool(_PERSON.search(question))
     named = []
@@ -52,13 +103,13 @@ def named_span(question: str) -> str | None:
         words = match.group(0).split()
         while words and words[0].casefold() in _OPENERS:
             words = words[1:]
-        if words and not (person and _PLACED.search(question[: match.start()])):
+        if words and words[0][0].isupper() and not (person and _PLACED.search(question[: match.start()])):
             named.append(_possessor(" ".join(words)))
     for spans in (quoted, named):
-        once = [span for span in spans if _once(span, question)]
+        once = [span for span in dict.fromkeys(spans) if _once(span, question)]
         if once:
-            return max(once, key=len)
-    return None
+            return once
+    return []
 
 
 def subject_in(question: str, name: str | None) -> str | None:

@@ -49,6 +49,7 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
 
 def twins(samples: Iterable[ForgetSample], others: Sequence[ForgetSample]) -> list[Twins]:
     """Each of ``samples`` that asks for the fact of one of ``others`` in other words, with the first such."""
+    samples, others = ([one for one in given if not one.is_text] for given in (samples, others))
     near: dict[tuple[str, ...], list[ForgetSample]] = {}
     for other in others:
         for key in _keys(other):
