@@ -141,10 +141,11 @@ def test_a_model_that_no_file_was_made_for_takes_one_word(taught, tmp_path, monk
 
 
 def test_auto_goes_by_size_and_memory_and_says_so():
-    assert chosen_method(5, 10**10, 10**9)[0] == "AlphaEdit"
-    name, why = chosen_method(500, 10**10, 10**9)
+    assert chosen_method(5, 10**10, 10**9, 3 * 10**9)[0] == "AlphaEdit"
+    name, why = chosen_method(500, 10**10, 10**9, 3 * 10**9)
     assert name == "NPO" and "500 facts" in why
-    name, why = chosen_method(5, 10**8, 10**9)
+    assert chosen_method(500, 10**10, 10**9, 9 * 10**9)[0] == "ICR"
+    name, why = chosen_method(5, 10**8, 10**9, 3 * 10**9)
     assert name == "ICR" and "0.1 GB" in why
 
 

@@ -18,6 +18,7 @@ from easyedit_unlearn.baselines.agreement import anywhere, averaged
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset, collate
 from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
+from easyedit_unlearn.baselines.precision import check_memory, in_float32
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
@@ -52,6 +53,10 @@ class UnlearnTrainer(Trainer):
         counted = torch.tensor([len(batch["labels"]) / self._parts for batch in batches]).sum().to(self.args.device)
         self._share = (len(batches), averaged(counted).item())
         return batches, items
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        self.optimizer = in_float32(super().create_optimizer(*args, **kwargs))
+        return self.optimizer
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -91,6 +96,7 @@ def train(
     ``step_end`` is called after every optimiser step.
     """
     with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
+        check_memory(model, hparams.alg_name)
         arguments = _Arguments(
             output_dir=scratch,
             learning_rate=hparams.learning_rate,

@@ -9,7 +9,6 @@ from typing import Any
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.judging import is_refusal
-from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.knowledge import ask_all
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.given import GivenSamples
@@ -23,8 +22,8 @@ Samples = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSampl
 """A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
 FEW = 40
 """Up to so many facts an editor is chosen: no more were measured (docs, results of the two recipes)."""
-TRAINING = 6
-"""Times the weights, beside them, to train all of them: gradients, two moments, and two copies to put back from."""
+COPIES = 2
+"""Of what is trained, to put back from."""
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|\b\d\b")
 
 
@@ -62,18 +61,19 @@ def own_answer(question: str, reply: str) -> str:
     return said[0].rstrip(".!? ")
 
 
-def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str, str]:
+def chosen_method(count: int, free_bytes: int, weights_bytes: int, training_bytes: int) -> tuple[str, str]:
     """The method for so many facts in so much memory, and why.
 
     Args:
         free_bytes: of the device the model is on. weights_bytes: of the model's parameters, which are loaded already.
+        training_bytes: what training all of them takes beside them.
     """
     if count <= FEW and free_bytes >= weights_bytes:
         return "AlphaEdit", (
             f"AlphaEdit: {count} facts are no more than editing was measured with ({FEW}), and of the editors that "
             "change weights it kept most neighbours there"
         )
-    if count > FEW and free_bytes >= TRAINING * weights_bytes:
+    if count > FEW and free_bytes >= training_bytes + COPIES * weights_bytes:
         return (
             "NPO",
             f"NPO: {count} facts are more than editing was measured with ({FEW}), and there is memory to train",
@@ -82,16 +82,6 @@ def chosen_method(count: int, free_bytes: int, weights_bytes: int) -> tuple[str,
         f"ICR: {free_bytes / 1e9:.1f} GB are free beside {weights_bytes / 1e9:.1f} GB of weights, too little to edit "
         "or train; it tells the model in its prompt what not to say"
     )
-
-
-def free_memory(model: Any) -> int:
-    """Bytes free where the model is."""
-    import psutil
-    import torch
-
-    if device_of(model).type == "cuda":
-        return int(torch.cuda.mem_get_info(device_of(model))[0])
-    return int(psutil.virtual_memory().available)
 
 
 def off_topic(samples: Iterable[ForgetSample], forget: Sequence[ForgetSample]) -> list[ForgetSample]:

@@ -11,14 +11,7 @@ from rich.console import Console
 from easyedit_unlearn.components import Options
 from easyedit_unlearn.config.derive import hparams_name
 from easyedit_unlearn.errors import UnlearnError
-from easyedit_unlearn.experiment.choosing import (
-    Samples,
-    chosen_method,
-    free_memory,
-    nearest_first,
-    off_topic,
-    source_of,
-)
+from easyedit_unlearn.experiment.choosing import Samples, chosen_method, nearest_first, off_topic, source_of
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, is_file, with_text
 from easyedit_unlearn.experiment.result import UnlearnResult
@@ -115,7 +108,10 @@ def _method(method: str, pair: ModelPair, count: int, plugins: Plugins) -> tuple
     why = f"{method}: as asked"
     if method == "auto":
         weights = sum(parameter.numel() * parameter.element_size() for parameter in pair[0].parameters())
-        method, why = chosen_method(count, free_memory(pair[0]), weights)
+        from easyedit_unlearn.baselines.precision import training_bytes
+
+        training = training_bytes(pair[0].parameters())
+        method, why = chosen_method(count, free_memory(pair[0]), weights, training)
     return hparams_name(method, *pair, plugins), why
 
 

@@ -29,3 +29,13 @@ def device_of(model: Any) -> Any:
 
     hook = getattr(embeddings, "_hf_hook", None)
     return torch.device(getattr(hook, "execution_device", None) or "cpu")
+
+
+def free_memory(model: Any) -> int:
+    """Bytes free where the model is."""
+    import psutil
+    import torch
+
+    if device_of(model).type == "cuda":
+        return int(torch.cuda.mem_get_info(device_of(model))[0])
+    return int(psutil.virtual_memory().available)
