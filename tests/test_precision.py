@@ -10,8 +10,8 @@ from torch import nn
 
 from easyedit_unlearn import UnlearnHyperParams
 from easyedit_unlearn.baselines import precision
-from easyedit_unlearn.baselines.refusals import PO
 from easyedit_unlearn.baselines.precision import in_float32, training_bytes
+from easyedit_unlearn.baselines.refusals import PO
 from easyedit_unlearn.components import Job
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.model.prompting import format_prompt

@@ -16,6 +16,7 @@ from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, is_file, with_text
 from easyedit_unlearn.experiment.result import UnlearnResult
 from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.device import free_memory
 from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.load import Precision, load_model, placed
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
