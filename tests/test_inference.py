@@ -18,6 +18,7 @@ from easyedit_unlearn.model.forced import answer_logprobs, answer_tokens
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, answer_nll, generate_replies, pad_pairs, perplexity
 from easyedit_unlearn.model.memories import SequenceMemory, SideMemory, attach
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.shared import beginning_of, by_token
 from easyedit_unlearn.model.thinking import THOUGHT
 
 PROMPTS = ["Hello", "What is it?", "A much longer prompt than the others, so that padding matters."]
@@ -102,14 +103,45 @@ def test_a_prompt_that_answers_share_is_run_once_and_changes_nothing(family, req
 
 def test_a_memory_that_acts_on_whole_rows_sees_them_whole(llama):
     model, tokenizer = llama
-    assert forced._token_by_token(model)
+    assert by_token(model)
     weight = model.model.layers[0].mlp.down_proj.weight
     change = torch.zeros(1, *weight.shape)
     adapter = SequenceMemory(changes=change, thresholds=torch.ones(1), prefix=torch.empty(0, weight.shape[1]))
     attach(model, "model.layers.0.mlp.down_proj", adapter)
-    assert not forced._token_by_token(model)
+    assert not by_token(model)
     attach(model, "model.layers.0.mlp.down_proj", SideMemory(changes=change, thresholds=torch.ones(1)))
-    assert forced._token_by_token(model)
+    assert by_token(model)
+
+
+HEAD = "You are asked by people of all kinds. Answer in one short sentence, and never at length, whoever it is. "
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_what_all_prompts_begin_with_is_run_once(family, request, monkeypatch):
+    model, tokenizer = request.getfixturevalue(family)
+    prompts = [HEAD + prompt for prompt in (*PROMPTS, "Why?", "A prompt that is longer than all of the others here")]
+    pairs = [(prompt, answer) for prompt in prompts for answer in ("so", "not so")]
+    lengths = []
+    hook = model.register_forward_pre_hook(
+        lambda _model, _args, given: lengths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    replies, tokens = (
+        generate_replies(model, tokenizer, prompts, max_new_tokens=6),
+        answer_tokens(model, tokenizer, pairs),
+    )
+    hook.remove()
+    assert len(HEAD) <= max(lengths) < len(HEAD) + 60 and lengths[0] >= len(HEAD) > lengths[1]
+    monkeypatch.setattr(inference, "LONG", 10**6)
+    monkeypatch.setattr(forced, "LONG", 10**6)
+    assert generate_replies(model, tokenizer, prompts, max_new_tokens=6) == replies
+    for one, other in zip(tokens, answer_tokens(model, tokenizer, pairs), strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, rel=1e-4, abs=1e-5)
+
+
+def test_prompts_that_are_one_another_s_beginning_leave_a_token_to_run():
+    assert beginning_of([[1, 2, 3], [1, 2, 3, 4]]) == 2
+    assert beginning_of([[1, 2], [1, 2]]) == 1
+    assert beginning_of([[5]]) == beginning_of([[1, 2], [3, 4]]) == 0
 
 
 def test_an_answer_without_tokens_is_undefined_not_zero(llama):

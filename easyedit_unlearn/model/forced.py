@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.model.device import device_of
-from easyedit_unlearn.model.hooks import WRAPPERS
-from easyedit_unlearn.model.inference import (
-    IGNORED,
-    Advance,
-    answer_logits,
-    batches,
-    cache_name,
-    inferring,
-    pad_id,
-    pad_pairs,
-)
+from easyedit_unlearn.model.inference import IGNORED, Advance, answer_logits, batches, inferring, pad_id, pad_pairs
 from easyedit_unlearn.model.prompting import cut_to, encode_pair
+from easyedit_unlearn.model.shared import LONG, beginning_of, run_once
 from easyedit_unlearn.model.structure import context_length
 from easyedit_unlearn.types import AnswerTokens
 
@@ -57,19 +47,15 @@ def answer_tokens(
     not hold of an answer is left out, with a warning."""
     longest = context_length(model)
     encoded = [cut_to(longest, encode_pair(tokenizer, prompt, answer)) for prompt, answer in pairs]
-    shared = _shared(encoded) if _token_by_token(model) else []
-    left = sorted(set(range(len(pairs))).difference(*shared))
+    same = _same(encoded)
+    left = sorted(set(range(len(pairs))).difference(*same))
     lengths = [len(encoded[i][0]) + len(encoded[i][1]) for i in left]
-    groups = [(_at_once, [left[k] for k in rows]) for rows in batches(lengths, batch_size, TOKENS)]
-    groups += [
-        (_after_prompt, rows[start : start + batch_size])
-        for rows in shared
-        for start in range(0, len(rows), batch_size)
-    ]
+    groups = [[left[k] for k in rows] for rows in batches(lengths, batch_size, TOKENS)]
+    groups += [rows[start : start + batch_size] for rows in same for start in range(0, len(rows), batch_size)]
     result: list[AnswerTokens | None] = [None] * len(pairs)
     with inferring(model):
-        for run, rows in groups:
-            logits, labels = run(model, [encoded[i] for i in rows], pad_id(tokenizer))
+        for rows in groups:
+            logits, labels = _logits(model, [encoded[i] for i in rows], pad_id(tokenizer))
             for number, i in enumerate(rows):
                 place = labels[number, 1:] != IGNORED
                 if place.any():
@@ -79,7 +65,7 @@ def answer_tokens(
     return result
 
 
-def _shared(encoded: Sequence[Encoded]) -> list[list[int]]:
+def _same(encoded: Sequence[Encoded]) -> list[list[int]]:
     """The indices of each prompt of two tokens or more that many answers share."""
     rows: dict[tuple[int, ...], list[int]] = {}
     for number, (prompt, _answer) in enumerate(encoded):
@@ -87,33 +73,18 @@ def _shared(encoded: Sequence[Encoded]) -> list[list[int]]:
     return [found for prompt, found in rows.items() if len(found) >= SHARED and len(prompt) > 1]
 
 
-def _token_by_token(model: PreTrainedModel) -> bool:
-    """True if every layer decides from its own input alone, so that a prompt may be run apart from its answers: not so
-    where a memory acts on whole rows."""
-    hooks = (hook for module in model.modules() for hook in module._forward_hooks.values())
-    return not any(getattr(hook, "by_rows", False) for hook in hooks) and not any(
-        type(module).__name__ in WRAPPERS for module in model.modules()
-    )
-
-
-def _at_once(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels of one batch, as ``answer_nll`` takes them."""
-    ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs(pairs, pad))
-    return answer_logits(model, ids, labels, mask)
-
-
-def _after_prompt(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same where all pairs have one prompt, which is run once up to its last token."""
-    prompt = pairs[0][0]
-    before = torch.tensor([prompt[:-1]], device=device_of(model))
-    output: Any = model(input_ids=before, use_cache=True)
-    name = cache_name(output)
-    if output[name] is None:  # a model without a cache
-        return _at_once(model, pairs, pad)
-    output[name].batch_repeat_interleave(len(pairs))
-    ids, labels, mask = (t.to(device_of(model)) for t in pad_pairs([(prompt[-1:], answer) for _, answer in pairs], pad))
-    seen = torch.cat([mask.new_ones(len(pairs), len(prompt) - 1), mask], dim=1)
-    return answer_logits(model, ids, labels, seen, **{name: output[name]})
+def _logits(model: PreTrainedModel, pairs: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of one batch, as ``answer_nll`` takes them; what all prompts begin with is run once."""
+    where, common = device_of(model), beginning_of([prompt for prompt, _ in pairs])
+    alike = len(pairs) >= SHARED and all(prompt == pairs[0][0] for prompt, _ in pairs)
+    pays = alike or (len(pairs) > 1 and common >= LONG)
+    cached = run_once(model, pairs[0][0][:common], len(pairs), cropped=alike) if pays else {}
+    if not cached:
+        return answer_logits(model, *(t.to(where) for t in pad_pairs(pairs, pad)))
+    rest = [(prompt[common:], answer) for prompt, answer in pairs]
+    ids, labels, mask = (t.to(where) for t in pad_pairs(rest, pad))
+    seen = torch.cat([mask.new_ones(len(pairs), common), mask], dim=1)
+    return answer_logits(model, ids, labels, seen, **cached)
 
 
 def _tokens(logits: torch.Tensor, labels: torch.Tensor) -> AnswerTokens:

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.prompting import beginning
+from easyedit_unlearn.model.shared import LONG, beginning_of, run_once
 from easyedit_unlearn.model.thinking import CLOSINGS, THOUGHT, reply_text, still_thinks
 
 Advance = Callable[[int], None]
@@ -73,10 +74,15 @@ def _generated(
         max_new_tokens=longest, do_sample=False, eos_token_id=ends or None, pad_token_id=pad,
         stop_strings=list(stops) or None,
     )  # fmt: skip
-    rows = [torch.tensor(ids).flip(0) for ids in prompts]
-    batch = pad_sequence(rows, batch_first=True, padding_value=pad).flip(1).to(where)
-    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).flip(1).to(where)
-    more = {"tokenizer": tokenizer} if stops else {}
+    common = beginning_of(prompts)
+    cached = run_once(model, prompts[0][:common], len(prompts)) if len(prompts) > 1 and common >= LONG else {}
+    common = common if cached else 0
+    rows = [torch.tensor(ids[common:]).flip(0) for ids in prompts]  # padded after what they share, or on the left
+    rest = pad_sequence(rows, batch_first=True, padding_value=pad).flip(1)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).flip(1)
+    head = torch.tensor(prompts[0][:common], dtype=rest.dtype).expand(len(rows), -1)
+    batch, mask = torch.cat([head, rest], 1).to(where), torch.cat([torch.ones_like(head), mask], 1).to(where)
+    more = cached | ({"tokenizer": tokenizer} if stops else {})
     with own_settings(model, settings):
         output: torch.Tensor = model.generate(  # type: ignore[operator]
             input_ids=batch, attention_mask=mask, generation_config=settings, **more
@@ -173,11 +179,6 @@ def pad_pairs(
         pad_sequence(labels, batch_first=True, padding_value=IGNORED),
         pad_sequence([torch.ones_like(ids) for ids in whole], batch_first=True),
     )
-
-
-def cache_name(output: Any) -> str:
-    """How a model's output, and its forward, call the key-value cache: transformers 5.24 renamed it."""
-    return "cache" if "cache" in output else "past_key_values"
 
 
 def batches(lengths: Sequence[int], size: int, tokens: int | None = None) -> Iterator[list[int]]:
