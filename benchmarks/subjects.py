@@ -1,9 +1,9 @@
-"""How often the subject that is found by cause is the one that the data name: the last letter of what is found lies within it.
+"""How often the subject that is found by cause is the one that the data name: the last letter of it lies within that.
 
 python benchmarks/subjects.py [--model embedded]
 
-``known``: of the questions that the model answers, for an answer it does not know hangs on nothing. TOFU and PISTOL are taught
-to a copy of the model first. Needs EASYEDIT_UNLEARN_DATA.
+``known``: of the questions that the model answers, for an answer it does not know hangs on nothing. TOFU and PISTOL are
+taught to a copy of the model first. Needs EASYEDIT_UNLEARN_DATA.
 """
 
 from __future__ import annotations

@@ -35,6 +35,14 @@ def sentences(text: str) -> list[str]:
     return found
 
 
+def whole_sentences(text: str) -> str:
+    """``text`` up to the end of its last whole sentence; all of it where it has none."""
+    found = sentences(text)
+    while len(found) > 1 and not ends_sentence(found[-1]):
+        found.pop()
+    return " ".join(found)
+
+
 def ends_sentence(text: str) -> bool:
     """True if ``text`` ends as a sentence does: in . ! or ?, and not in an initial or a title's dot."""
     return text.endswith((".", "!", "?")) and not re.search(r"\b([A-Z]|St|[DMJS]r|Mr?s)\.$", text)

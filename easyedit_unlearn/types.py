@@ -38,6 +38,7 @@ class ForgetSample:
         subject: what the question is about, exactly as it stands in the question; subject-keyed editors edit there.
         rephrases: the same question in other words; never shown to a method, only evaluated.
         response: a full reply containing the fact, when known; usually the model's own before unlearning.
+        cut: True if ``response`` is a reply that was cut at a length: it does not end where the model would end it.
         extras: what a task keeps for its own metrics.
     """
 
@@ -49,6 +50,7 @@ class ForgetSample:
     rephrases: tuple[str, ...] = ()
     response: str | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    cut: bool = False
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.judging import is_refusal
-from easyedit_unlearn.model.knowledge import ask_all
+from easyedit_unlearn.model.knowledge import REPLY, ask_all, is_cut
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.records import check_samples, sample_of
@@ -41,7 +41,8 @@ def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> 
     samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(named, start=1)]
     asked = [sample for sample in samples if not sample.answer]
     replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))
-    samples = [_answered(sample, replies[sample.id]) if sample.id in replies else sample for sample in samples]
+    cut = {key: is_cut(model[1], reply, REPLY) for key, reply in replies.items()}
+    samples = [_answered(one, replies[one.id], cut[one.id]) if one.id in replies else one for one in samples]
     check_samples(samples, [f"{name}, {sample.id}" for sample in samples], name)
     return GivenSamples.source(samples)
 
@@ -136,10 +137,10 @@ def _sample(one: Any, fallback: str) -> ForgetSample:
     raise DataError(f"{fallback}: give a question, a (question, answer) pair or a record, not {type(one).__name__}")
 
 
-def _answered(sample: ForgetSample, reply: str) -> ForgetSample:
+def _answered(sample: ForgetSample, reply: str, cut: bool) -> ForgetSample:
     if not reply.strip() or is_refusal(reply):
         raise DataError(
             f"the model already declines {sample.question!r} ({reply.strip()!r}): there is nothing to forget, or give "
             "the answer: (question, answer)"
         )
-    return replace(sample, answer=own_answer(sample.question, reply), response=reply)
+    return replace(sample, answer=own_answer(sample.question, reply), response=reply, cut=cut)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.evaluation.observe import GenerationConfig
-from easyedit_unlearn.model.knowledge import Store, ask_all, knows
+from easyedit_unlearn.model.knowledge import Store, ask_all, is_cut, knows
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
 
@@ -44,4 +44,4 @@ class Knowledge:
         reply = self._before.get(sample.question, self.replies.get(sample.question))
         if sample.response or sample.is_text or reply is None or not knows(sample, reply):
             return sample
-        return replace(sample, response=reply)
+        return replace(sample, response=reply, cut=is_cut(self._model[1], reply, self._generation.max_new_tokens))

@@ -25,13 +25,14 @@ from easyedit_unlearn.experiment.refusals import Refusals
 from easyedit_unlearn.experiment.requests import check_subjects, prepare
 from easyedit_unlearn.experiment.rows import advice, described, evaluation_row, records
 from easyedit_unlearn.experiment.subjects import found_subjects, with_subjects
+from easyedit_unlearn.host.retain import with_responses
 from easyedit_unlearn.host.running import import_host, make_editor, run_edits, undone_after
 from easyedit_unlearn.model.lowrank import LowRank
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
 from easyedit_unlearn.results import Results, Row, row_of
 from easyedit_unlearn.tasks.splits import Source, check_disjoint, pick
-from easyedit_unlearn.types import Evaluation, ModelPair, PreTrainedModel, Scores, Selection, Target
+from easyedit_unlearn.types import Evaluation, ForgetSample, ModelPair, PreTrainedModel, Scores, Selection, Target
 
 _AS_IT_STANDS: Row = {"method": "as it stands", "label": "as it stands"}
 
@@ -165,8 +166,10 @@ class Run:
         self._said.clear()
         try:
             named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
-            self.selection = replace(whole, forget=named)
             about = row_of(about, found_subjects(whole.forget, named))
+            named = self._to_the_end(named, hparams)
+            retain = self._to_the_end(whole.retain, hparams) if hparams.method.reads_retain else whole.retain
+            self.selection = replace(whole, forget=named, retain=retain)
             with undone_after(self.model, hparams, self.progress):
                 targets = self.refusals.of(named, hparams.unlearn)
                 used = hparams.method.uses_targets
@@ -177,6 +180,12 @@ class Run:
         finally:
             self.selection = whole
             gc.collect()
+
+    def _to_the_end(self, samples: Sequence[ForgetSample], hparams: UnlearnHyperParams) -> Sequence[ForgetSample]:
+        """With whole replies, as methods train on; of the untouched model, and on disk for the next one."""
+        if hparams.unlearn.answers == "dataset":
+            return samples
+        return with_responses(self.model, self.tokenizer, samples, hparams.unlearn, self.progress, self._store)
 
     def _steps(
         self, hparams: UnlearnHyperParams, sizes: Sequence[int], targets: Sequence[Target], about: Row,

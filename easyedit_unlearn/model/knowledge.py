@@ -14,6 +14,10 @@ from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedToke
 T = TypeVar("T")
 
 
+REPLY = 48
+"""Tokens of a reply, where nothing else is asked for."""
+
+
 class Store(Protocol):
     """Where what a model said before is kept."""
 
@@ -28,7 +32,7 @@ def ask_all(
     samples: Sequence[ForgetSample],
     *,
     style: PromptStyle = "auto",
-    max_new_tokens: int = 48,
+    max_new_tokens: int = REPLY,
     progress: Progress = no_progress,
     what: str = "checking what the model knows",
     stored: Store | None = None,
@@ -40,6 +44,11 @@ def ask_all(
         return reply_to(model, tokenizer, prompts, max_new_tokens, progress, what)
 
     return make() if stored is None else stored.get(list[str], prompts, max_new_tokens, make)
+
+
+def is_cut(tokenizer: PreTrainedTokenizerBase, reply: str, max_new_tokens: int) -> bool:
+    """True if a reply is as long as it was allowed to be, so that the model would have gone on."""
+    return len(tokenizer(reply, add_special_tokens=False).input_ids) >= max_new_tokens - 1
 
 
 def knows(sample: ForgetSample, reply: str) -> bool:
