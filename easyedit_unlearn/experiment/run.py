@@ -167,11 +167,11 @@ class Run:
         try:
             named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
             about = row_of(about, found_subjects(whole.forget, named))
-            named = self._to_the_end(named, hparams)
+            forget = self._to_the_end(named, hparams)
             retain = self._to_the_end(whole.retain, hparams) if hparams.method.reads_retain else whole.retain
-            self.selection = replace(whole, forget=named, retain=retain)
+            self.selection = replace(whole, forget=forget, retain=retain)
             with undone_after(self.model, hparams, self.progress):
-                targets = self.refusals.of(named, hparams.unlearn)
+                targets = self.refusals.of(forget, hparams.unlearn)
                 used = hparams.method.uses_targets
                 about["refusals"] = self.refusals.quality(whole.forget, targets) if used else None
                 yield self._steps(hparams, sizes, targets, about, before)
