@@ -132,6 +132,7 @@ class AnswerTokens:
         logprobs: log-probability of each, in nats. greedy: whether it is the likeliest there.
         means, spreads: expectation and standard deviation of log p there, over the vocabulary under p.
         ranks: the place of each among all tokens there, likeliest first; 1 is the likeliest.
+        cut: True if the model's context did not hold the whole answer.
     """
 
     logprobs: tuple[float, ...]
@@ -139,6 +140,7 @@ class AnswerTokens:
     means: tuple[float, ...]
     spreads: tuple[float, ...]
     ranks: tuple[int, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.resolve import for_model
 from easyedit_unlearn.host.running import make_editor, run_edits, undone_after
+from easyedit_unlearn.model import forced, inference
+from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.memories import attached
 from easyedit_unlearn.plugins.load import default_plugins
 
@@ -115,3 +117,23 @@ def test_editors_on_a_model_over_two_devices(tmp_path, monkeypatch):
     model = dispatch_model(model, places | {f"model.layers.{n}": n // 2 for n in range(4)})
     for method in EDITORS:
         assert unlearned(model, method) >= 0.99, method
+
+
+RAGGED = ["Who?", "What is the name of the river that runs by the old town of Corvo?", "Where is Arda now?"]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_prompts_share_changes_no_reply(name, monkeypatch):
+    """Padding lies behind what they share: no reply may depend on where."""
+    model, tokenizer = build(name), tiny_tokenizer()
+    if model is None:
+        pytest.skip("this transformers does not have it")
+    prompts = ["You are asked by many people, and say what you know of it. " + prompt for prompt in RAGGED]
+    found = []
+    for long in (8, 10**6):
+        monkeypatch.setattr(inference, "LONG", long)
+        monkeypatch.setattr(forced, "LONG", long)
+        replies = generate_replies(model, tokenizer, prompts, max_new_tokens=5)
+        found.append((replies, forced.answer_logprobs(model, tokenizer, [(prompt, "Selka") for prompt in prompts])))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] == pytest.approx(found[1][1], abs=1e-4)

@@ -14,7 +14,10 @@ from easyedit_unlearn.baselines.precision import in_float32, training_bytes
 from easyedit_unlearn.baselines.refusals import PO
 from easyedit_unlearn.components import Job
 from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetune
+from easyedit_unlearn.experiment.resolve import for_model
 from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.plugins.load import default_plugins
 
 
 def steps(dtype, wrap, count=100):
@@ -69,10 +72,16 @@ def test_a_baseline_moves_a_model_in_bfloat16_as_one_in_float32(taught_weights, 
     assert 0.6 < other.norm() / one.norm() < 1.7
 
 
-def test_what_does_not_fit_is_said_before_training(taught_weights, tmp_path, monkeypatch):
+def test_what_does_not_fit_is_said_before_any_work(tmp_path, monkeypatch):
     half, full = (nn.Parameter(torch.zeros(10, dtype=dtype)) for dtype in (torch.bfloat16, torch.float32))
     assert (training_bytes([half]), training_bytes([full])) == (10 * (2 + 16), 10 * 12)
-    monkeypatch.setattr(precision, "free_memory", lambda _model: 1000)
-    model = tiny_llama(hidden=64)
+    monkeypatch.setattr(precision, "free_memory", lambda _model: 10**6)
+    pair = tiny_llama(hidden=64), tiny_tokenizer()
     with pytest.raises(UnlearnError, match="NPO: training these weights takes .* GB beside the model.*rank: 8"):
-        precision.check_memory(model, "NPO")
+        for_model(str(write_hparams(tmp_path / "h.yaml", "NPO")), pair, default_plugins())
+    for_model(str(write_hparams(tmp_path / "h.yaml", "NPO", rank=2)), pair, default_plugins())  # adapters are small
+    for_model(
+        str(write_hparams(tmp_path / "h.yaml", "NPO", layers=[1], target_modules=["o_proj"])), pair, default_plugins()
+    )
+    with pytest.raises(UnlearnError, match="fine-tuning: .* take a smaller model"):
+        finetune(pair, [], FinetuneSettings())

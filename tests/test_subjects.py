@@ -6,6 +6,7 @@ import pytest
 from conftest import FACTS, write_hparams
 
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams
+from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.tasks.jsonl import Jsonl
 from easyedit_unlearn.tasks.subjects import candidate_spans
 
@@ -35,10 +36,13 @@ def test_a_script_without_spaces_is_cut_anywhere():
 
 def test_auto_in_a_file_is_no_subject(tmp_path):
     (tmp_path / "f.jsonl").write_text(
-        "\n".join(json.dumps({"question": q, "answer": "x", "subject": "auto"}) for q in ("Who is Ann?", "Is it auto?"))
+        "\n".join(
+            json.dumps({"question": q, "answer": "x", "subject": "auto"})
+            for q in ("Who is Ann?", "Who made the automobile?")
+        )
     )
     samples = Jsonl().samples(Jsonl.Options(path=tmp_path / "f.jsonl"))
-    assert [sample.subject for sample in samples] == [None, "auto"]
+    assert [sample.subject for sample in samples] == [None, None]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -85,17 +89,54 @@ def test_the_subject_is_what_the_answer_hangs_on(taught, monkeypatch):
     assert right >= 4, list(zip(found, [s for _, _, s in words], strict=True))
 
 
+@pytest.fixture
+def without_subjects(tmp_path):
+    path = tmp_path / "bare.jsonl"
+    path.write_text("\n".join(json.dumps({"question": q, "answer": a}) for q, a, _ in FACTS))
+    return str(path)
+
+
 @pytest.mark.filterwarnings("default")
-def test_an_editor_finds_the_subjects_that_nobody_gave(taught, tmp_path):
-    from easyedit_unlearn import unlearning_requests
-    from easyedit_unlearn.host.running import make_editor
+def test_a_run_finds_the_subjects_that_nobody_gave(taught, tmp_path, without_subjects):
+    from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.experiment.run import Run
 
     hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", "ROME"))
-    hparams.model_name = taught
-    samples = [ForgetSample(str(n), q, a) for n, (q, a, _) in enumerate(FACTS[:3])]
-    arguments = unlearning_requests(make_editor(hparams), samples)
-    for prompt, subject in zip(arguments["prompts"], arguments["subject"], strict=True):
-        assert prompt.count(subject) == 1
+    run = Run(taught, EvalConfig(f"{without_subjects}:first3"))
+    run.select()
+    with run.unlearned(hparams):
+        pass
+    found = run.results.rows[0]["subjects"]
+    assert list(found) == [question for question, *_ in FACTS[:3]]
+    assert all(subject in candidate_spans(question) for question, subject in found.items())
+    assert all(sample.subject is None for sample in run.selection.forget)
+
+
+@pytest.mark.parametrize(
+    ("method", "unlearn", "subject", "said"),
+    [
+        ("ROME", "{}", None, "nothing in 'Who is it\\?' can be its subject"),
+        ("NPO", "{target: {builder: template}}", None, "nothing in 'Who is it\\?' can be its subject"),
+        ("NPO", "{merge: {merger: by_subject}}", None, "nothing in 'Who is it\\?' can be its subject"),
+        ("ROME", "{}", "i", "must stand exactly once"),
+        ("NPO", "{}", None, None),
+    ],
+)
+def test_subjects_are_checked_before_any_work(taught, tmp_path, method, unlearn, subject, said):
+    from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.experiment.run import Run
+    from easyedit_unlearn.tasks.given import GivenSamples
+
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", method, unlearn))
+    source = GivenSamples.source([ForgetSample("1", "Who is it?", "Ann", subject=subject)])
+    run = Run(taught, EvalConfig(source))
+    run.select(must_know=False)
+    if said is None:
+        run.check(hparams)
+        return
+    with pytest.raises(DataError, match=said):
+        run.check(hparams)
+    assert run.results.before is None
 
 
 def test_what_was_found_stands_below_the_table():
@@ -103,4 +144,4 @@ def test_what_was_found_stands_below_the_table():
 
     row = {"label": "ROME", "n_known": 2, "n_forget": 2, "subjects": {"How many legs does a spider have?": "spider"}}
     (line,) = note_lines([row, {**row, "label": "MEMIT"}])
-    assert line.startswith("ROME, MEMIT: edited at") and "'spider' in 'How many legs does a spider have?'" in line
+    assert line.startswith("ROME, MEMIT: subjects found") and "'spider' in 'How many legs does a spider have?'" in line

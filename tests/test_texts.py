@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import FACTS
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.experiment.config import EvalConfig
@@ -62,6 +63,40 @@ def test_batches_hold_no_more_tokens_than_they_may():
     assert list(batches([5, 90, 40], 2)) == [[1, 2], [0]]
 
 
+def test_questions_and_texts_may_stand_together(taught, tmp_path):
+    """What is counted in questions is counted of questions."""
+    question, answer, _ = FACTS[0]
+    lines = [{"question": question, "answer": answer}, *({"text": text} for text in TEXTS)]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (row,) = evaluate(*taught, EvalConfig(str(tmp_path / "mixed.jsonl"))).rows
+    assert (row["n_prompts_forget"], row["forget_answer_rate"]) == (1, 1.0)
+    assert row["means"]["mia_loss"]["forget"]["n"] == 4
+
+
+def test_judging_anew_leaves_texts_unjudged(taught, files):
+    from easyedit_unlearn.experiment.rejudge import rejudged
+    from easyedit_unlearn.plugins.load import default_plugins
+
+    results = evaluate(*taught, EvalConfig(files[0], holdout=files[1]))
+    new, _ = rejudged(results, default_plugins().metrics)
+    (row,) = new.rows
+    assert row["forget_answer_rate"] is None and row["forget_mia_loss"] is not None
+
+
+def test_halves_are_as_they_stand_in_the_text():
+    from easyedit_unlearn.evaluation.continuations import halves
+
+    assert halves("one two\nthree  four five\n\nsix seven eight") == ("one two\nthree  four", "five\n\nsix seven eight")
+    assert halves("one two three") is None
+
+
+def test_there_is_no_prompt_without_a_question(taught):
+    from easyedit_unlearn.model.prompting import format_prompt
+
+    with pytest.raises(DataError, match="no question to ask, edit or train on"):
+        format_prompt(taught[1], "")
+
+
 def test_a_method_cannot_unlearn_a_plain_text(taught, files):
     from easyedit_unlearn.experiment.run import Run
 
@@ -73,7 +108,8 @@ def test_a_method_cannot_unlearn_a_plain_text(taught, files):
     ("lines", "said"),
     [
         ([{"text": "One."}, {"text": "one."}], "field 'text' repeats .*line 1"),
-        ([{"text": " "}], "field 'answer' is blank"),
+        ([{"text": " "}], "field 'text' is blank"),
+        ([{"text": "One.", "answer": "one"}], "field 'question'"),
         ([{"text": 3}], "field 'text'"),
     ],
 )

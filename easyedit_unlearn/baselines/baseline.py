@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from easyedit_unlearn.baselines.dataset import UnlearnDataset, encode_requests
 from easyedit_unlearn.baselines.lora import adapters
+from easyedit_unlearn.baselines.precision import check_memory
 from easyedit_unlearn.baselines.rounds import still_given
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.baselines.trainer import train_on_parts
@@ -48,6 +49,12 @@ class Baseline(Method):
     def trains(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """The names of the parameters that are trained, or with ``rank`` adapted."""
         return chosen_parameters(model, hparams.layers, hparams.target_modules)
+
+    def check(self, model: PreTrainedModel, hparams: Any) -> None:
+        """Raise UnlearnError where what it trains does not fit into memory; adapters are small."""
+        if not hparams.rank:
+            smaller = "train a part of them (layers: [4, 5, 6], target_modules: [down_proj]) or adapters (rank: 8)"
+            check_memory(model, frozenset(self.trains(model, hparams)), hparams.alg_name, smaller)
 
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         names = self.trains(model, hparams)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ def in_float32(optimiser: Optimizer) -> Optimizer:
 
     At a learning rate of 2e-5 a step of Adam is a sixth of the distance between neighbouring bfloat16 numbers of the
     size of a weight: without a copy all steps would be lost to rounding, or twice too large, and nothing would say so.
+    Gradients stay in the model's own precision: those of float16 below 6e-8 are zero, for there is no loss scaling.
     """
     copies: list[tuple[nn.Parameter, nn.Parameter]] = []
     for group in optimiser.param_groups:
@@ -56,13 +57,13 @@ def training_bytes(parameters: Iterable[nn.Parameter]) -> int:
     return total
 
 
-def check_memory(model: Any, name: str) -> None:
-    """Raise UnlearnError, before anything is trained, where there is less memory than training these parameters takes:
-    on a CPU the system would end the process instead."""
-    needed = training_bytes(parameter for parameter in model.parameters() if parameter.requires_grad)
+def check_memory(model: Any, names: Collection[str], what: str, instead: str) -> None:
+    """Raise UnlearnError where there is less memory than training the named parameters takes: on a CPU the system would
+    end the process instead. ``what`` trains them, ``instead`` is what to do."""
+    needed = training_bytes(parameter for name, parameter in model.named_parameters() if name in names)
     free = free_memory(model)
     if needed > free:
         raise UnlearnError(
-            f"{name}: training these weights takes {needed / 1e9:.1f} GB beside the model, and {free / 1e9:.1f} GB are "
-            "free; train a part of them (layers: [4, 5, 6], target_modules: [down_proj]) or adapters (rank: 8)"
+            f"{what}: training these weights takes {needed / 1e9:.1f} GB beside the model, and {free / 1e9:.1f} GB are "
+            f"free; {instead}"
         )

@@ -18,7 +18,7 @@ from easyedit_unlearn.baselines.agreement import anywhere, averaged
 from easyedit_unlearn.baselines.answers import Answers
 from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset, collate
 from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
-from easyedit_unlearn.baselines.precision import check_memory, in_float32
+from easyedit_unlearn.baselines.precision import in_float32
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
@@ -96,7 +96,6 @@ def train(
     ``step_end`` is called after every optimiser step.
     """
     with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
-        check_memory(model, hparams.alg_name)
         arguments = _Arguments(
             output_dir=scratch,
             learning_rate=hparams.learning_rate,

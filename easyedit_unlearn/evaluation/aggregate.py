@@ -24,7 +24,7 @@ def summarise(evaluation: Evaluation, metrics: Iterable[Metric], known: frozense
     intervals: dict[str, list[float]] = {}
     for group in ("forget", "rephrase", "retain", "holdout"):
         members = [s for s in evaluation.scored if s.observation.group == group and s.observation.sample.key in known]
-        row[f"n_prompts_{group}"] = len(members)
+        row[f"n_prompts_{group}"] = sum(not s.observation.sample.is_text for s in members)
         for metric in metrics:
             values = [value for s in members if (value := s.scores[metric.name]) is not None]
             row[f"{group}_{metric.name}"] = fmean(values) if values else None

@@ -73,8 +73,9 @@ def loss_score(tokens: AnswerTokens | None) -> float | None:
 
 
 def zlib_score(tokens: AnswerTokens | None, text: str) -> float | None:
-    """Mean log-probability over the compressed length in bytes (arXiv 2012.07805, section 5.2)."""
-    return None if tokens is None else fmean(tokens.logprobs) / len(zlib.compress(text.encode()))
+    """Mean log-probability over the compressed length in bytes (arXiv 2012.07805, section 5.2); None of a text that was
+    read in part."""
+    return None if tokens is None or tokens.cut else fmean(tokens.logprobs) / len(zlib.compress(text.encode()))
 
 
 def min_k_score(tokens: AnswerTokens | None, k: float = MIN_K) -> float | None:

@@ -109,14 +109,15 @@ def _forced(
     """By (prompt, answer). The answers to one prompt stay together: it is run once for them."""
     from easyedit_unlearn.model.forced import answer_tokens
 
-    wanted: dict[str, dict[str, None]] = {}
+    wanted: dict[tuple[str, str], dict[str, None]] = {}
     for prompt, texts in answers:
-        wanted.setdefault(prompt, {}).update(dict.fromkeys(texts))
+        alone = texts[0] if not prompt else ""  # plain texts share no prompt
+        wanted.setdefault((prompt, alone), {}).update(dict.fromkeys(texts))
 
-    def read(share: Sequence[str]) -> list[dict[PromptAnswer, AnswerTokens | None]]:
-        pairs = [(prompt, text) for prompt in share for text in wanted[prompt]]
+    def read(share: Sequence[tuple[str, str]]) -> list[dict[PromptAnswer, AnswerTokens | None]]:
+        pairs = [(one[0], text) for one in share for text in wanted[one]]
         found = answer_tokens(model, tokenizer, pairs, advance=progress("answer probabilities", len(pairs)))
         read_off = iter(found)
-        return [{(prompt, text): next(read_off) for text in wanted[prompt]} for prompt in share]
+        return [{(one[0], text): next(read_off) for text in wanted[one]} for one in share]
 
     return {pair: tokens for found in shared_out(list(wanted), read) for pair, tokens in found.items()}

@@ -81,7 +81,8 @@ def refusal_quality(
         from easyedit_unlearn.model.forced import answer_logprobs
 
         said = [row.refusal for row in rows if row.refusal]
-        logprobs = dict(zip(said, answer_logprobs(model, tokenizer, [("", text) for text in said]), strict=True))
+        texts = [("", f" {text}") for text in said]  # as after a prompt
+        logprobs = dict(zip(said, answer_logprobs(model, tokenizer, texts), strict=True))
         rows = [replace(r, nll=None if (found := logprobs.get(r.refusal)) is None else -found) for r in rows]
     if encoder is not None:
         near = cosines(encoder.encode([r.question for r in rows]), encoder.encode([r.refusal for r in rows]))

@@ -60,12 +60,15 @@ def finetune(
         DivergenceError: the loss is not finite. DataError: an answer has no tokens.
     """
     from easyedit_unlearn.baselines.dataset import UnlearnDataset
+    from easyedit_unlearn.baselines.precision import check_memory
     from easyedit_unlearn.baselines.settings import BaselineHyperParams
     from easyedit_unlearn.baselines.trainer import train_on_parts
     from easyedit_unlearn.model.prompting import encode
     from easyedit_unlearn.model.weights import guarded
 
     model, tokenizer = pair
+    everything = [name for name, _ in model.named_parameters()]
+    check_memory(model, everything, "fine-tuning", "take a smaller model, or one taught elsewhere")
     longest = context_length(model)
     texts = [(format_prompt(tokenizer, s.question, style), s.response or s.answer) for s in samples]
     encoded = encode(tokenizer, texts, longest)
@@ -75,7 +78,7 @@ def finetune(
         per_device_train_batch_size=settings.per_device_train_batch_size,
     )  # fmt: skip
     answered = [False] * len(samples)
-    with guarded(model, [name for name, _ in model.named_parameters()]):
+    with guarded(model, everything):
         for number in range(settings.rounds):
             data = UnlearnDataset(("forget",), {"forget": encoded}, settings.seed + number)
             train_on_parts(

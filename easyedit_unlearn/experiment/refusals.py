@@ -26,18 +26,21 @@ class Refusals:
         self._built.clear()
 
     def of(self, samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[Target]:
-        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt))
+        subjects = [sample.subject for sample in samples]
+        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt, subjects))
         if key not in self._built:
             self._built[key] = build_targets(samples, settings, *self._model, self._progress)
         return self._built[key]
 
-    def replies(self, evaluation: Evaluation) -> dict[str, Any] | None:
+    def replies(self, evaluation: Evaluation, samples: Sequence[ForgetSample] = ()) -> dict[str, Any] | None:
         """The same of what a model says to the forget set's questions; where perplexity is to be the untouched model's,
-        it must be there again."""
+        it must be there again. ``samples``: the forget set as its data have it, without subjects found since."""
         asked = [scored.observation for scored in evaluation.scored if scored.observation.group == "forget"]
         asked = [seen for seen in asked if not seen.sample.is_text]
         said = [Target(seen.sample.id, answer_of(seen.text), "model") for seen in asked]
-        return summary(refusal_quality([seen.sample for seen in asked], said, *self._model)) if asked else None
+        given = {sample.id: sample for sample in samples}
+        facts = [given.get(seen.sample.id, seen.sample) for seen in asked]
+        return summary(refusal_quality(facts, said, *self._model)) if asked else None
 
     def quality(self, samples: Sequence[ForgetSample], targets: Sequence[Target]) -> dict[str, Any]:
         """Their perplexity is the untouched model's."""

@@ -93,7 +93,8 @@ def _evaluation(records: Sequence[Record], metrics: Sequence[Metric], side: str)
             _sample(record, records), record["group"], record["question"], str(record[side]),  # type: ignore[literal-required]
             targets=(target,) if target else (),
         )  # fmt: skip
-        scores = {m.name: m.score(seen) if m.of_reply else stored.get(m.name) for m in metrics}
+        new = {} if seen.sample.is_text else {m.name: m.score(seen) for m in metrics if m.of_reply}
+        scores = {m.name: new.get(m.name, stored.get(m.name)) for m in metrics}
         scored.append(Scored(seen, {**stored, **scores}))
     return Evaluation(scored, float("nan"))
 

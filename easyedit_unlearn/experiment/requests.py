@@ -10,7 +10,7 @@ from easyedit_unlearn.components import BuildContext, Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.config.settings import UnlearnSettings
 from easyedit_unlearn.errors import ConfigError, DataError
-from easyedit_unlearn.experiment.subjects import with_subjects
+from easyedit_unlearn.experiment.subjects import needs_subjects, with_subjects
 from easyedit_unlearn.host.retain import answer_pairs, reads_facts, retain_pairs, wants_retain, with_responses
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.model.prompting import format_prompt
@@ -98,14 +98,17 @@ def prepare(
 def check_subjects(
     samples: Sequence[ForgetSample], tokenizer: PreTrainedTokenizerBase, hparams: UnlearnHyperParams
 ) -> None:
-    """Raise DataError, before any work is done, where the method cannot edit at a subject that is given, or a question
-    holds none that could be found. Of merged prompts, the subjects are checked when they are made."""
-    if not hparams.method.needs_subject or hparams.unlearn.merger.name != "none":
+    """Raise DataError, before any work is done, where a subject is needed and a question holds none that could be found,
+    or the method cannot edit at it. Of merged prompts, the subjects are checked when they are made."""
+    if not needs_subjects(hparams):
         return
     for sample in samples:
         prompt = format_prompt(tokenizer, sample.question, hparams.unlearn.prompt)
         found = next((span for span in candidate_spans(sample.question) if prompt.count(span) == 1), None)
-        _subject(Query(sample.question, sample.subject or found), prompt, hparams)
+        if not (sample.subject or found):
+            raise DataError(f"{hparams.alg_name}: nothing in {sample.question!r} can be its subject; name a 'subject'")
+        if hparams.unlearn.merger.name == "none":
+            _subject(Query(sample.question, sample.subject or found), prompt, hparams)
 
 
 def build_targets(

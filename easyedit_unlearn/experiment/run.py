@@ -77,7 +77,7 @@ class Run:
 
         Raises:
             DataError: the sets overlap, a split asks for more than the model knows, or the model knows nothing of
-                the forget set and must know something.
+                the forget set and must know something; or a set holds plain texts, which are only evaluated.
         """
         named = dict(sources or self.config.sources(self.plugins))
         forget = named.pop("forget")
@@ -87,8 +87,8 @@ class Run:
         asking = must_know or self.config.attacks or self.config.depth
         if asking and any(sample.is_text for one in (chosen, *others.values()) for sample in one):
             raise DataError(
-                "plain texts ({'text': ...}) have no question to edit, ask or attack; give 'question' and 'answer', or "
-                "read them with `easyedit-unlearn evaluate`"
+                "plain texts ({'text': ...}) have no question to edit or attack: `easyedit-unlearn evaluate` reads "
+                "them, without --attacks and --depth"
             )
         known = self.knowledge.of([*chosen, *(sample for samples in others.values() for sample in samples)])
         if must_know and not any(sample.key in known for sample in chosen):
@@ -176,7 +176,7 @@ class Run:
                 about["refusals"] = self.refusals.quality(whole.forget, targets) if used else None
                 yield self._steps(hparams, sizes, targets, about, before)
             for row, after in self._said:  # by the untouched model, which is here again
-                row["replies"] = self.refusals.replies(after)
+                row["replies"] = self.refusals.replies(after, whole.forget)
         finally:
             self.selection = whole
             gc.collect()

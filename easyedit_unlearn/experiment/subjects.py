@@ -26,8 +26,7 @@ def with_subjects(
     """``samples`` in order; where the method, the merger or the targets need to know what a question is about and it
     does not say, with the subject that :func:`subject_by_cause` finds."""
     settings = hparams.unlearn
-    grouped = getattr(settings.merger_options, "grouping", None) == "subject"
-    if not (grouped or any(part.needs_subject for part in (hparams.method, settings.builder, settings.merger))):
+    if not needs_subjects(hparams):
         return list(samples)
     asked = sum(sample.subject is None for sample in samples)
     advance = progress("finding subjects", asked) if asked else None
@@ -39,6 +38,14 @@ def with_subjects(
         if advance and sample.subject is None:
             advance(1)
     return found
+
+
+def needs_subjects(hparams: UnlearnHyperParams) -> bool:
+    """True if the method, the merger or the targets go by what a question is about."""
+    settings = hparams.unlearn
+    asked = getattr(settings.merger_options, "grouping", None), getattr(hparams, "tokens", None)
+    parts = (hparams.method, settings.builder, settings.merger)
+    return "subject" in asked or any(part.needs_subject for part in parts)
 
 
 def found_subjects(before: Sequence[ForgetSample], after: Sequence[ForgetSample]) -> Row:
@@ -59,8 +66,8 @@ def subject_by_cause(
     """
     prompt = format_prompt(tokenizer, sample.question, style)
     spans = [span for span in candidate_spans(sample.question) if prompt.count(span) == 1]
-    if len(spans) < 2:
-        return spans[0] if spans else None
+    if len(spans) < 2 or not getattr(tokenizer, "is_fast", True):  # whose tokens cover a span, it cannot say
+        return max(spans, key=len, default=None)
     own = {answer.casefold() for answer in sample.answers}
     alike = {other for other in others if other.casefold() not in own and _kind(other) == _kind(sample.answer)}
     drawn = random.Random(sample.question).sample(sorted(alike), min(OTHERS, len(alike)))

@@ -32,10 +32,14 @@ def device_of(model: Any) -> Any:
 
 
 def free_memory(model: Any) -> int:
-    """Bytes free where the model is."""
+    """Bytes free where the model's weights are, over all their devices; what torch holds in reserve is free."""
     import psutil
     import torch
 
-    if device_of(model).type == "cuda":
-        return int(torch.cuda.mem_get_info(device_of(model))[0])
-    return int(psutil.virtual_memory().available)
+    devices = {parameter.device for parameter in model.parameters()}
+    free = sum(
+        torch.cuda.mem_get_info(one)[0] + torch.cuda.memory_reserved(one) - torch.cuda.memory_allocated(one)
+        for one in devices
+        if one.type == "cuda"
+    )
+    return int(free or psutil.virtual_memory().available)

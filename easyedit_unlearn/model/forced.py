@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import torch
@@ -46,7 +47,8 @@ def answer_tokens(
     """The answer of each (prompt, answer), token by token; None where it has no tokens. What the model's context does
     not hold of an answer is left out, with a warning."""
     longest = context_length(model)
-    encoded = [cut_to(longest, encode_pair(tokenizer, prompt, answer)) for prompt, answer in pairs]
+    whole = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
+    encoded = [cut_to(longest, pair) for pair in whole]
     same = _same(encoded)
     left = sorted(set(range(len(pairs))).difference(*same))
     lengths = [len(encoded[i][0]) + len(encoded[i][1]) for i in left]
@@ -59,7 +61,8 @@ def answer_tokens(
             for number, i in enumerate(rows):
                 place = labels[number, 1:] != IGNORED
                 if place.any():
-                    result[i] = _tokens(logits[number, :-1][place], labels[number, 1:][place])
+                    found = _tokens(logits[number, :-1][place], labels[number, 1:][place])
+                    result[i] = replace(found, cut=len(encoded[i][1]) < len(whole[i][1]))
             if advance:
                 advance(len(rows))
     return result
@@ -97,5 +100,7 @@ def _tokens(logits: torch.Tensor, labels: torch.Tensor) -> AnswerTokens:
     spreads = (probabilities * (known - means[:, None]) ** 2).sum(-1).sqrt()
     chosen = logprobs.gather(-1, labels[:, None])[:, 0]
     ranks = 1 + (logits > logits.gather(-1, labels[:, None])).sum(-1)
-    columns = (chosen, logprobs.argmax(-1) == labels, means, spreads, ranks)
-    return AnswerTokens(*(tuple(column.tolist()) for column in columns))
+    return AnswerTokens(
+        tuple(chosen.tolist()), tuple((logprobs.argmax(-1) == labels).tolist()), tuple(means.tolist()),
+        tuple(spreads.tolist()), tuple(ranks.tolist()),
+    )  # fmt: skip

@@ -22,6 +22,8 @@ from easyedit_unlearn.model.thinking import CLOSINGS, THOUGHT, reply_text, still
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
 IGNORED = -100
+TOKENS = 16_384
+"""Of the prompts of one batch: each is held in the cache, in every layer."""
 
 
 def generate_replies(
@@ -46,7 +48,7 @@ def generate_replies(
         return bool(ids) and ids[-1] in ends
 
     with inferring(model):
-        for rows in batches(list(map(len, encoded)), batch_size):
+        for rows in batches(list(map(len, encoded)), batch_size, TOKENS):
             own = [encoded[i] for i in rows]
             said = _generated(model, tokenizer, own, max_new_tokens)
             thinking = list(range(len(rows)))

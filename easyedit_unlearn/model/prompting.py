@@ -74,7 +74,12 @@ def format_prompt(
 
     Calling ``tokenizer(text)`` on it gives the right ids: when the tokenizer adds the begin-of-text token by itself,
     the template's own is left out, so that nobody (EasyEdit included) doubles it.
+
+    Raises:
+        DataError: there is no question. UnlearnError: the tokenizer cannot express the conversation in this style.
     """
+    if not question:
+        raise DataError("a plain text has no question to ask, edit or train on; give 'question' and 'answer'")
     if resolve_style(tokenizer, style) == "raw":
         blocks = [system] if system else []
         blocks += [f"Question: {asked}\nAnswer: {reply}" for asked, reply in shots]

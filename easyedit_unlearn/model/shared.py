@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import WRAPPERS
+from easyedit_unlearn.model.structure import text_config
 
 LONG = 64
 """From so many tokens on it pays."""
@@ -29,16 +31,24 @@ def run_once(model: PreTrainedModel, ids: Sequence[int], rows: int, *, cropped: 
     Args:
         cropped: True where a cache will do that a sliding window crops: not where padding follows ``ids``.
     """
-    if not ids or not by_token(model):
+    takes = inspect.signature(model.forward).parameters
+    if not ids or not by_token(model) or not (cropped or _goes_by_positions(model, takes)):
         return {}
-    output: Any = model(input_ids=torch.tensor([ids], device=device_of(model)), use_cache=True)
+    first = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+    output: Any = model(input_ids=torch.tensor([ids], device=device_of(model)), use_cache=True, **first)
     name = cache_name(output)
     cache = output.get(name)
-    plain = all(type(layer).__name__ == "DynamicLayer" for layer in getattr(cache, "layers", [None]))
-    if not hasattr(cache, "batch_repeat_interleave") or not (plain or cropped):
+    kinds = {type(layer).__name__ for layer in getattr(cache, "layers", ())}
+    if not kinds or not kinds <= {"DynamicLayer", *(["DynamicSlidingWindowLayer"] if cropped else [])}:
         return {}
     cache.batch_repeat_interleave(rows)
     return {name: cache}
+
+
+def _goes_by_positions(model: PreTrainedModel, takes: Mapping[str, Any]) -> bool:
+    """True if attention goes by the positions that a mask leaves, so that padding may lie anywhere: not so where a bias
+    (ALiBi) or a window (GPT-Neo) is cut by a key's place in the row."""
+    return "position_ids" in takes and not hasattr(text_config(model), "attention_layers")
 
 
 def cache_name(output: Any) -> str:

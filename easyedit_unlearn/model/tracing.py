@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -34,6 +35,7 @@ def span_costs(
         pairs = [([pad_id(tokenizer), *ids], answer) for ids, answer in pairs]
         hidden = [[token + 1 for token in tokens] for tokens in hidden]
     rows = [(pair, tokens) for tokens in hidden for pair in pairs]
+    placed = "position_ids" in inspect.signature(model.forward).parameters  # else OPT counts them from the mask
     found: list[Tensor] = []
     with inferring(model):
         for start in range(0, len(rows), batch_size):
@@ -42,7 +44,8 @@ def span_costs(
             for row, (_, tokens) in zip(mask, batch, strict=True):
                 row[tokens] = 0
             where = device_of(model)
-            nll, count = answer_nll(*answer_logits(model, ids.to(where), labels.to(where), mask.to(where)))
+            places = {"position_ids": torch.arange(ids.shape[1], device=where)[None].expand_as(ids)} if placed else {}
+            nll, count = answer_nll(*answer_logits(model, ids.to(where), labels.to(where), mask.to(where), **places))
             found.append((nll / count).double().cpu())
     costs = torch.cat(found).view(len(hidden), len(answers))
     return costs[1:] - costs[0]

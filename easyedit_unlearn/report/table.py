@@ -186,13 +186,13 @@ def note_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _subject_lines(rows: Sequence[Row], shown: int = 5) -> list[str]:
-    """Where the methods edited, where no data said so; a line for all methods that found the same."""
+    """What questions were taken to be about, where no data said so; one line for methods that found the same."""
     methods: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for row in rows:
         if row.get("subjects"):
             methods.setdefault(tuple(row["subjects"].items()), []).append(row["label"])
     return [
-        f"{', '.join(labels)}: edited at the part of a question that its answer hangs on, where no 'subject' is given: "
+        f"{', '.join(labels)}: subjects found, where none is given, as the part of a question that its answer hangs on: "
         + "; ".join(f"{subject!r} in {question!r}" for question, subject in found[:shown])
         + (f"; and {len(found) - shown} more" if len(found) > shown else "")
         for found, labels in methods.items()
@@ -203,7 +203,7 @@ def excerpt(samples: Sequence[Record], count: int = 3) -> list[dict[str, Any]]:
     """The first forgotten questions with the answer before and, by method, after."""
     found: dict[str, dict[str, Any]] = {}
     for record in samples:
-        if record["group"] == "forget" and record["known"]:
+        if record["group"] == "forget" and record["known"] and record["question"]:
             entry = found.setdefault(
                 record["question"], {"question": record["question"], "before": record["before"], "after": {}}
             )

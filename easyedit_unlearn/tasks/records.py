@@ -49,7 +49,7 @@ class Record(BaseModel):
             question=self.question,
             answer=self.answer,
             aliases=tuple(self.aliases),
-            subject=None if self.subject == AUTO and AUTO not in self.question else self.subject,
+            subject=None if self.subject == AUTO else self.subject,
             rephrases=tuple(self.rephrases),
             response=self.response,
             extras=dict(self.model_extra or {}),
@@ -110,7 +110,7 @@ def check_samples(samples: Sequence[ForgetSample], places: Sequence[str], source
 
 def _texts(sample: ForgetSample) -> Iterable[tuple[str, Sequence[str]]]:
     yield "question", [] if sample.is_text else [sample.question]
-    yield "answer", [sample.answer]
+    yield "text" if sample.is_text else "answer", [sample.answer]
     yield "aliases", sample.aliases
     yield "rephrases", sample.rephrases
     yield "subject", [] if sample.subject is None else [sample.subject]
@@ -123,7 +123,9 @@ def _parse(line: str, place: str) -> Record | TextRecord:
         raise DataError(f"{place}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{place}: must be a JSON object with 'question' and 'answer', got {type(value).__name__}")
-    return _validated(value, place, TextRecord if "text" in value and "question" not in value else Record)
+    return _validated(
+        value, place, TextRecord if "text" in value and not {"question", "answer"} & set(value) else Record
+    )
 
 
 def _validated(value: Mapping[str, Any], place: str, kind: type[Record | TextRecord] = Record) -> Record | TextRecord:
