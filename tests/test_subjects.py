@@ -115,9 +115,9 @@ def test_a_run_finds_the_subjects_that_nobody_gave(taught, tmp_path, without_sub
 @pytest.mark.parametrize(
     ("method", "unlearn", "subject", "said"),
     [
-        ("ROME", "{}", None, "nothing in 'Who is it\\?' can be its subject"),
-        ("NPO", "{target: {builder: template}}", None, "nothing in 'Who is it\\?' can be its subject"),
-        ("NPO", "{merge: {merger: by_subject}}", None, "nothing in 'Who is it\\?' can be its subject"),
+        ("ROME", "{}", None, "no part of 'Who is it\\?' can be its subject"),
+        ("NPO", "{target: {builder: template}}", None, "no part of 'Who is it\\?' can be its subject"),
+        ("NPO", "{merge: {merger: by_subject}}", None, "no part of 'Who is it\\?' can be its subject"),
         ("ROME", "{}", "i", "must stand exactly once"),
         ("NPO", "{}", None, None),
     ],

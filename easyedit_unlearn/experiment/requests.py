@@ -106,7 +106,7 @@ def check_subjects(
         prompt = format_prompt(tokenizer, sample.question, hparams.unlearn.prompt)
         found = next((span for span in candidate_spans(sample.question) if prompt.count(span) == 1), None)
         if not (sample.subject or found):
-            raise DataError(f"{hparams.alg_name}: nothing in {sample.question!r} can be its subject; name a 'subject'")
+            raise DataError(f"{hparams.alg_name}: no part of {sample.question!r} can be its subject; name one")
         if hparams.unlearn.merger.name == "none":
             _subject(Query(sample.question, sample.subject or found), prompt, hparams)
 

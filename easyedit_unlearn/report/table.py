@@ -192,7 +192,7 @@ def _subject_lines(rows: Sequence[Row], shown: int = 5) -> list[str]:
         if row.get("subjects"):
             methods.setdefault(tuple(row["subjects"].items()), []).append(row["label"])
     return [
-        f"{', '.join(labels)}: subjects found, where none is given, as the part of a question that its answer hangs on: "
+        f"{', '.join(labels)}: subjects found, where none was given, as the part of a question its answer hangs on: "
         + "; ".join(f"{subject!r} in {question!r}" for question, subject in found[:shown])
         + (f"; and {len(found) - shown} more" if len(found) > shown else "")
         for found, labels in methods.items()
