@@ -98,7 +98,7 @@ def prepare(
 def check_subjects(
     samples: Sequence[ForgetSample], tokenizer: PreTrainedTokenizerBase, hparams: UnlearnHyperParams
 ) -> None:
-    """Raise DataError, before any work is done, where a subject is needed and a question holds none that could be found,
+    """Raise DataError, before any work is done, where a subject is needed and a question has none that can be found,
     or the method cannot edit at it. Of merged prompts, the subjects are checked when they are made."""
     if not needs_subjects(hparams):
         return
