@@ -14,7 +14,8 @@ from easyedit_unlearn.evaluation.judging.words import plain, script_of, words_of
 
 _LOOP = re.compile(r"(.{1,60}?)\1{3,}\Z", re.DOTALL)
 """A text that ends in four times the same."""
-_SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s*|\n+")
+_SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])(?<!\b[A-Z]\.)\s*|\n+")
+"""After a sentence, not after an initial."""
 _WORD = re.compile(r"\w+")
 _SENTENCE_WORDS = 4
 _FEWEST = 8
