@@ -69,15 +69,15 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=["facts", "factual", "people", "zsre:first200"])
     parser.add_argument("--taught", nargs="*", default=["pistol:first100", "tofu,subset=forget05:first100"])
     given = parser.parse_args()
-    lines = ["| task | all | known |", "|---|---|---|"]
+    print("| task | all | known |\n|---|---|---|")
     with Bars(Console(file=sys.stderr)) as bars:
         pair = load_model(given.model)
-        lines += [measured(pair, named(task), bars, task) for task in given.tasks]
+        for task in given.tasks:
+            print(measured(pair, named(task), bars, task), flush=True)
         for task in given.taught:
             pair, samples = load_model(given.model), named(task)
             finetune(pair, samples, FinetuneSettings(), progress=bars.progress)
-            lines.append(measured(pair, samples, bars, f"{task}, taught"))
-    print("\n".join(lines))
+            print(measured(pair, samples, bars, f"{task}, taught"), flush=True)
 
 
 if __name__ == "__main__":
