@@ -45,6 +45,7 @@ def test_auto_in_a_file_is_no_subject(tmp_path):
     assert [sample.subject for sample in samples] == [None, None]
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_what_hiding_a_span_costs(kind, request):
     import torch
@@ -75,6 +76,7 @@ def test_what_hiding_a_span_costs(kind, request):
             assert float(cost) == pytest.approx(float(nll(answer, hidden) - nll(answer, [])), abs=1e-4)
 
 
+@pytest.mark.model
 def test_the_subject_is_what_the_answer_hangs_on(taught, monkeypatch):
     """A model that was taught the facts needs their subjects, and tells them from the other words of most questions."""
     from easyedit_unlearn.experiment import subjects
@@ -96,6 +98,7 @@ def without_subjects(tmp_path):
     return str(path)
 
 
+@pytest.mark.model
 @pytest.mark.filterwarnings("default")
 def test_a_run_finds_the_subjects_that_nobody_gave(taught, tmp_path, without_subjects):
     from easyedit_unlearn.experiment.config import EvalConfig
@@ -112,6 +115,7 @@ def test_a_run_finds_the_subjects_that_nobody_gave(taught, tmp_path, without_sub
     assert all(sample.subject is None for sample in run.selection.forget)
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("method", "unlearn", "subject", "said"),
     [

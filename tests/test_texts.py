@@ -3,6 +3,10 @@
 import json
 
 import pytest
+
+pytestmark = pytest.mark.model
+pytest.importorskip("torch")
+
 from conftest import FACTS
 
 from easyedit_unlearn.errors import DataError

@@ -9,7 +9,6 @@ from dataclasses import replace
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.model.prompting import format_prompt
-from easyedit_unlearn.model.tracing import span_costs
 from easyedit_unlearn.results import Row
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.subjects import candidate_spans
@@ -64,6 +63,8 @@ def subject_by_cause(
     What hiding a span costs the answer, less what it costs ``others`` of the same kind on average: hiding "river" makes
     every river less likely, hiding "Egypt" the Nile.
     """
+    from easyedit_unlearn.model.tracing import span_costs
+
     prompt = format_prompt(tokenizer, sample.question, style)
     spans = [span for span in candidate_spans(sample.question) if prompt.count(span) == 1]
     if len(spans) < 2 or not getattr(tokenizer, "is_fast", True):  # whose tokens cover a span, it cannot say
