@@ -40,10 +40,7 @@ def continuations(
             return []
         room = (context_length(model) or 2**30) - LONGEST  # of a longer first half, its end
         prompts = [_last_tokens(tokenizer, begun(prompt, first), room) for (prompt, _), first, _ in share]
-        cut = [
-            (rest, *(_first_tokens(tokenizer, rest, count) for count in (LONGEST + 1, LONGEST))) for *_, rest in share
-        ]
-        rests = [rest if longer == shorter else shorter for rest, longer, shorter in cut]
+        rests = [_first_tokens(tokenizer, rest, LONGEST) for *_, rest in share]
         lengths = [len(tokenizer(f" {rest}", add_special_tokens=False).input_ids) for rest in rests]
         advance = progress("continuing answers", len(prompts))
         said = generate_replies(model, tokenizer, prompts, max_new_tokens=max(lengths), advance=advance)
@@ -61,5 +58,5 @@ def _last_tokens(tokenizer: PreTrainedTokenizerBase, text: str, count: int) -> s
 
 
 def _first_tokens(tokenizer: PreTrainedTokenizerBase, text: str, count: int) -> str:
-    ids = tokenizer(f" {text}", add_special_tokens=False).input_ids[:count]
-    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    ids = tokenizer(f" {text}", add_special_tokens=False).input_ids
+    return text if len(ids) <= count else str(tokenizer.decode(ids[:count], skip_special_tokens=True)).strip()
