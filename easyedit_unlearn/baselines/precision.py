@@ -35,11 +35,11 @@ def in_float32(optimiser: Optimizer) -> Optimizer:
         for parameter, copy in copies:
             copy.grad = None if parameter.grad is None else parameter.grad.float()
 
-    @torch.no_grad()
     def after(*_: Any) -> None:
-        for parameter, copy in copies:
-            parameter.copy_(copy)
-            parameter.grad = copy.grad = None
+        with torch.no_grad():
+            for parameter, copy in copies:
+                parameter.copy_(copy)
+                parameter.grad = copy.grad = None
 
     if copies:
         optimiser.register_step_pre_hook(before)
