@@ -296,6 +296,11 @@ class Method(Component):
         """What the unlearned model is told before every question, for a method that acts by its prompt."""
         return None
 
+    def departures(self, hparams: Any) -> Sequence[str]:
+        """What of the published method these settings do otherwise, in a word each: every table's label names them, so
+        that ``NPO (fact, rounds)`` is not taken for NPO."""
+        return ()
+
     def parameters(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """Names of the parameters this method may change: they are copied first, and put back on any failure."""
         return [name for name, _ in model.named_parameters()]

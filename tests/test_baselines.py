@@ -32,6 +32,7 @@ from easyedit_unlearn.baselines.task_vector import TaskVector
 from easyedit_unlearn.components import Job, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
 from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.rows import described
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.hooks import hidden_of
@@ -188,6 +189,9 @@ BASELINES = [method for method in default_plugins().methods if isinstance(method
 # (beta2), and what is known by heart leaves little to fine-tune towards.
 OWN = {
     "SatImp": {"beta2": 0},
+    "PDU": {"dual_update_upon": "step", "dual_warmup_epochs": 0},  # what the batch's cut leaves alone
+    "UNDIAL": {"alpha": 1},
+    "CEU": {"alpha": 1, "ignore_first_n_answer_tokens": 0},  # the facts are of one token
     "RMU": {"layer": 1, "steering_coeff": 20, "learning_rate": 1e-2},
     "TaskVector": {"scale": 20, "learning_rate": 1e-3},
 }
@@ -296,7 +300,7 @@ def test_the_same_seed_gives_the_same_weights_however_the_batch_is_cut(method, t
 def test_lunar_changes_one_matrix_by_one_rank_and_the_forget_set_alone(taught_weights, tmp_path, tokens):
     model, tokenizer = tiny_llama(hidden=64), tiny_tokenizer()
     model.load_state_dict(taught_weights)
-    values = {"layer": 1, "coeff": 8, "tokens": tokens}
+    values = {"layer": 1, "coeff": 8, "tokens": tokens, "rescale": True}
     hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
     requests, kept = requests_for(tokenizer, FACTS[:2]), pairs_for(tokenizer, FACTS[2:])
     for request, (_, _, subject) in zip(requests, FACTS, strict=False):
@@ -324,7 +328,7 @@ def test_lunar_moves_retain_keys_less_the_more_they_weigh(taught_weights, tmp_pa
         model = tiny_llama(hidden=64)
         model.load_state_dict(taught_weights)
         layer = model.model.layers[1]
-        values = {"layer": 1, "coeff": 8, "retain_weight": weight}
+        values = {"layer": 1, "coeff": 8, "retain_weight": weight, "rescale": True}
         hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
         outputs = []
         handle = layer.register_forward_hook(lambda _m, _i, output, outputs=outputs: outputs.append(hidden_of(output)))
@@ -335,6 +339,24 @@ def test_lunar_moves_retain_keys_less_the_more_they_weigh(taught_weights, tmp_pa
         handle.remove()
         moved.append((outputs[-1] - outputs[0]).norm().item())
     assert moved[0] > moved[1] > moved[2]
+
+
+def test_lunars_minimiser_moves_less_far_than_asked_and_attains_what_it_promises(taught_weights, tmp_path):
+    tokenizer, moves = tiny_tokenizer(), []
+    requests, kept = requests_for(tokenizer, FACTS[:2]), pairs_for(tokenizer, FACTS[2:])
+    for rescale in (False, True):
+        model = tiny_llama(hidden=64)
+        model.load_state_dict(taught_weights)
+        values = {"layer": 1, "coeff": 2, "retain_weight": 100, "rescale": rescale}
+        hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "l.yaml", "LUNAR", **values))
+        job = Job(model, tokenizer, requests, hparams, kept)
+        hparams.method.apply(job)
+        assert job.state["attainment"] > 0.99
+        name = "model.layers.1.mlp.down_proj.weight"
+        moves.append(model.state_dict()[name] - taught_weights[name])
+        assert ("rescaled" in hparams.method.departures(hparams)) is rescale
+    assert moves[0].norm() < 0.9 * moves[1].norm()
+    assert torch.nn.functional.cosine_similarity(moves[0].flatten(), moves[1].flatten(), dim=0) > 0.999
 
 
 def test_lunar_names_what_it_lacks(taught, tmp_path, monkeypatch):
@@ -372,14 +394,87 @@ def test_icr_is_a_system_prompt_and_nothing_else(taught, facts_file, tmp_path):
     assert asked[0] in format_prompt(tokenizer, question, system=asked[0])
 
 
+def dual(upon, warmup=0):
+    kept = {"gamma": 2.0, "eps": 0.3, "dual_init": 1.0, "dual_lr": 5.0}
+    return DualLoss(SimpleNamespace(**kept, dual_update_upon=upon, dual_warmup_epochs=warmup))
+
+
+def batch(nll, items=1):
+    flat = SimpleNamespace(logits=torch.tensor([[1.0, 3.0]]), mean=lambda terms: terms.mean(), items=items)
+    return {"forget": flat, "retain": SimpleNamespace(mean_nll=torch.tensor(nll))}
+
+
+def test_the_dual_variable_follows_after_each_micro_batch_as_published():
+    loss = dual("micro_batch")
+    assert loss(batch(0.5)).item() == pytest.approx(2 * 1 + 1.0 * (0.5 - 0.3))  # the one it had
+    assert loss.dual == pytest.approx(1 + 5 * 0.2)
+    loss(batch(0.9))
+    loss.step_end()
+    assert loss.dual == pytest.approx(1 + 5 * 0.2 + 5 * 0.6)
+
+
+def test_the_dual_variable_waits_for_the_epochs_of_warm_up():
+    loss = dual("micro_batch", warmup=2)
+    for past in (1, 2):
+        loss(batch(0.9))
+        assert loss.dual == 1.0
+        loss.epoch_end(past)
+    loss(batch(0.9))
+    assert loss.dual == pytest.approx(1 + 5 * 0.6)
+
+
+def test_training_tells_a_loss_of_its_epochs(taught, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(DualLoss, "epoch_end", lambda self, past: told.append(past))
+    model, tokenizer = taught
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "p.yaml", "PDU", num_train_epochs=3))
+    pairs = pairs_for(tokenizer, FACTS[2:])
+    hparams.method.apply(Job(model, tokenizer, requests_for(tokenizer, FACTS[:2]), hparams, pairs))
+    assert told == [1, 2, 3]
+
+
+def test_warm_up_in_epochs_does_not_shrink_with_them():
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_train_epochs": 3}
+    ratio = SimpleNamespace(**settings, warmup_ratio=0.1, warmup_epochs=0.0)
+    assert trainer._warmup_steps(40, ratio) == 1  # of five steps an epoch: a third of one
+    assert trainer._warmup_steps(40, SimpleNamespace(**settings, warmup_ratio=0.1, warmup_epochs=1.0)) == 5
+
+
+def test_ceu_leaves_each_answers_first_token_alone(taught_weights, tmp_path):
+    logits = torch.randn(3, 5, 7, dtype=torch.float64)
+    labels = torch.tensor([[-100, -100, 3, 4, 2], [-100, 1, 2, -100, -100], [-100, 5, -100, -100, -100]])
+    answers = Answers.of(logits, labels, reference=torch.arange(6.0)[:, None], hidden=logits)
+    later = answers.without_first(1)
+    assert later.labels.tolist() == [4, 2, 2]
+    assert later.rows.tolist() == [0, 0, 1]
+    assert later.frozen[:, 0].tolist() == [1, 2, 4]
+    assert torch.equal(later.watched, answers.watched[[1, 2, 4]])
+    assert answers.without_first(0) is answers
+    by_item = Answers.of(logits, labels, reference=torch.arange(3.0)).without_first(2)
+    assert by_item.frozen.tolist() == [0, 1, 2]
+    method = default_plugins().methods.get("CEU")
+    found = [trained(method, taught_weights, tmp_path / "h.yaml", ignore_first_n_answer_tokens=n)[2] for n in (0, 1)]
+    assert found[0] != found[1]
+
+
+def test_labels_say_what_departs_from_the_published_method(tmp_path):
+    def departures(name, **values):
+        hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "h.yaml", name, **values))
+        return described(hparams, "EasyEdit 0")["label"]
+
+    assert departures("NPO") == "NPO"
+    assert departures("NPO", answer_tokens="fact", rounds=5) == "NPO (fact, rounds)"
+    assert departures("NPO", layers=[1]) == "NPO (some weights)"
+    assert departures("NPO", rank=4) == "NPO (LoRA)"
+    assert departures("UNDIAL", rank=8) == "UNDIAL"
+    assert departures("UNDIAL", alpha=1, rounds=2) == "UNDIAL (rounds, retain)"
+    assert departures("CEU", alpha=1) == "CEU (retain)"
+    assert departures("LUNAR", layer=1) == "LUNAR"
+    assert departures("LUNAR", layer=1, tokens="subject", rescale=True) == "LUNAR (subject, rescaled)"
+
+
 def test_the_dual_variable_follows_the_retain_loss():
-    hparams = SimpleNamespace(gamma=2.0, eps=0.3, dual_init=1.0, dual_lr=5.0)
-    loss = DualLoss(hparams)
-
-    def batch(nll, items=1):
-        flat = SimpleNamespace(logits=torch.tensor([[1.0, 3.0]]), mean=lambda terms: terms.mean(), items=items)
-        return {"forget": flat, "retain": SimpleNamespace(mean_nll=torch.tensor(nll))}
-
+    loss = dual("step")
     assert loss(batch(0.5)).item() == pytest.approx(2 * 1 + 1.0 * (0.5 - 0.3))
     assert loss(batch(0.9, items=3)).item() == pytest.approx(2 * 1 + 1.0 * (0.9 - 0.3))  # one step, accumulated
     loss.step_end()
@@ -478,6 +573,7 @@ def test_two_processes_give_what_one_does(alg_name, tmp_path):
     found = []
     for processes, size in ((1, 4), (2, 2)):
         values = {"learning_rate": 5e-4, "num_train_epochs": 3, "per_device_train_batch_size": size}
+        values |= OWN.get(alg_name, {})
         path = write_hparams(tmp_path / f"{processes}.yaml", alg_name, **values)
         launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
         out = tmp_path / f"{processes}.pt"

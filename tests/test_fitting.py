@@ -45,7 +45,7 @@ def test_modules_come_from_structure_and_layers_from_depth():
     assert values["layers"] == [0, 1]  # 5 to 9 of 30, of four
     assert values["unlearn"]["native"]["null_space_dimensions"] == round(1000 / 1536 * 128)
     assert values["unlearn"]["prompt"] == "auto"
-    assert "# the same relative depth" in text
+    assert "# derived: the same relative depth" in text
     assert "derived from AlphaEdit/smollm2-135m.yaml" in text
 
 

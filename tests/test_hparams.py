@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -205,3 +206,33 @@ def test_every_shipped_yaml_loads(path):
         return
     hparams = UnlearnHyperParams.from_hparams(path)
     assert hparams.alg_name == path.parent.name
+
+
+SOURCE = re.compile(
+    r"(ours|derived|the architecture|EasyEdit|TOFU|WMDP|open-unlearning|the authors, (in|their) \w|arXiv \d{4}\.\d{5})"
+)
+ELSEWHERE = {"alg_name", "model_name", "device", "stats_dir", "model_parallel", "batch_size", "max_length"}
+"""Where it runs and how EasyEdit scores, not what is done to the weights."""
+
+
+@pytest.mark.parametrize("file", sorted(shipped_hparams().rglob("*.yaml")), ids=lambda f: f"{f.parent.name}/{f.stem}")
+def test_every_value_of_a_shipped_file_carries_its_source(file):
+    lines = file.read_text().splitlines()
+    keys = [re.match(r"(\w+):", line) for line in lines]
+    named = {found.group(1): line.partition(" # ")[2].strip() for found, line in zip(keys, lines, strict=True) if found}
+    assert set(named) == set(yaml.safe_load(file.read_text()))
+    lacking = [key for key, comment in named.items() if key not in ELSEWHERE and not SOURCE.match(comment)]
+    assert not lacking, f"give each of these its source, or say 'ours': {lacking}"
+
+
+PUBLISHED = sorted(shipped_hparams().rglob("*-published.yaml"))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.parent.name)
+def test_a_published_form_has_the_published_name(file):
+    """And stands beside the form that works on this model, which says in what it departs."""
+    hparams = UnlearnHyperParams.from_hparams(file)
+    assert hparams.method.departures(hparams) == []
+    ours = UnlearnHyperParams.from_hparams(file.with_name("smollm2-135m.yaml"))
+    assert ours.method.departures(ours) or file.parent.name == "PO"

@@ -73,10 +73,10 @@ def test_dpo():
     refusal, refusal_before, answer, answer_before = (leaf([x]) for x in (-5.0, -9.0, -2.0, -1.0))
     value = losses.dpo(refusal, refusal_before, answer, answer_before, beta=0.2)
     margin = 0.2 * ((-5 + 9) - (-2 + 1))
-    assert value.item() == pytest.approx(-math.log(sigmoid(margin)) / 0.2)
+    assert value.item() == pytest.approx(-2 * math.log(sigmoid(margin)) / 0.2)
     towards, away = gradient(value, refusal, answer)
-    assert towards == pytest.approx([-sigmoid(-margin)])
-    assert away == pytest.approx([sigmoid(-margin)])
+    assert towards == pytest.approx([-2 * sigmoid(-margin)])
+    assert away == pytest.approx([2 * sigmoid(-margin)])
     with pytest.raises(ValueError, match="must have one shape"):
         losses.dpo(refusal, refusal_before, answer, leaf([1.0, 2.0]), beta=0.2)
 

@@ -111,14 +111,16 @@ def test_shapes_are_named():
 
 
 def test_redirection_is_the_minimum_of_lunars_squared_error():
-    """sum_i |D k_i - r|^2 + tr(D M D^T), its gradient zero up to the scale that makes the mean move 1."""
+    """sum_i |D k_i - r|^2 + tr(D M D^T): its gradient is zero there; rescaled, the mean move is 1."""
     torch.manual_seed(0)
     moved, others = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 9, dtype=torch.float64)
     kept, r = others @ others.T, torch.randn(4, dtype=torch.float64)
-    u = redirection(moved, kept, ridge=0)
-    assert (moved.T @ u).mean().item() == pytest.approx(1)
-    scale = (moved.T @ torch.linalg.solve(kept + moved @ moved.T, moved.sum(1))).mean()
-    update = torch.outer(r, u * scale).requires_grad_()
+    u, mean = redirection(moved, kept, ridge=0)
+    assert (moved.T @ u).mean().item() == pytest.approx(mean)
+    further, one = redirection(moved, kept, ridge=0, rescale=True)
+    assert (moved.T @ further).mean().item() == pytest.approx(1) == one
+    assert torch.allclose(further * mean, u)
+    update = torch.outer(r, u).requires_grad_()
     error = ((update @ moved - r[:, None]) ** 2).sum() + ((update @ others) ** 2).sum()
     (gradient,) = torch.autograd.grad(error, update)
     assert gradient.abs().max().item() < 1e-9
@@ -126,7 +128,7 @@ def test_redirection_is_the_minimum_of_lunars_squared_error():
 
 def test_redirection_of_one_key_among_orthogonal_ones_leaves_them():
     keys = torch.eye(4, dtype=torch.float64)
-    u = redirection(keys[:, :1], keys[:, 1:] @ keys[:, 1:].T)
+    u, _ = redirection(keys[:, :1], keys[:, 1:] @ keys[:, 1:].T)
     assert torch.allclose(u, keys[:, 0], atol=1e-5)
     with pytest.raises(ValueError, match="no keys to move"):
         redirection(keys[:, :0], keys)

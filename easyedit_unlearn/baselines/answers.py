@@ -77,6 +77,19 @@ class Answers:
         """The mean of terms over each item's tokens, then over items."""
         return mean_nll(self._sum(terms), self._count)
 
+    def without_first(self, count: int) -> Answers:
+        """Without each item's first ``count`` answer tokens; what belongs to tokens goes with them."""
+        if not count:
+            return self
+        first = torch.searchsorted(self.rows, torch.arange(self.items, device=self.rows.device))
+        later = torch.arange(len(self.rows), device=self.rows.device) - first[self.rows] >= count
+        by_token = self.reference is not None and self.reference.dim() > 1
+        return Answers(
+            self.logits[later], self.labels[later], self.rows[later], self.items,
+            self.reference[later] if by_token and self.reference is not None else self.reference,
+            None if self.hidden is None else self.hidden[later],
+        )  # fmt: skip
+
     @property
     def watched(self) -> Float[Tensor, "tokens d_model"]:
         """``hidden``, which must be there."""

@@ -46,6 +46,13 @@ class Baseline(Method):
         cls.needs_retain = "retain" in cls.parts
         cls.uses_targets = any(part.endswith("refusal") for part in cls.parts)
 
+    def departures(self, hparams: Any) -> list[str]:
+        """A published baseline trains all weights, once, on whole replies."""
+        found = ["fact"] * (hparams.answer_tokens == "fact") + ["rounds"] * (hparams.rounds > 1)
+        if hparams.layers or hparams.target_modules:
+            found.append("some weights")
+        return found + ["LoRA"] * bool(hparams.rank)
+
     def trains(self, model: PreTrainedModel, hparams: Any) -> Iterable[str]:
         """The names of the parameters that are trained, or with ``rank`` adapted."""
         return chosen_parameters(model, hparams.layers, hparams.target_modules)

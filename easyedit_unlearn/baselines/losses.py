@@ -69,7 +69,8 @@ def npo(logprob: Items, reference: Items, beta: float) -> Scalar:
 
 
 def simnpo(mean_logprob: Items, beta: float, delta: float) -> Scalar:
-    """SimNPO: L = -(2 / beta) mean log sigmoid(-beta log pi(y) / |y| - delta) (arXiv 2410.07163, equation 4).
+    """SimNPO: L = -(2 / beta) mean log sigmoid(-beta log pi(y) / |y| - delta) (arXiv 2410.07163, equation 4, where
+    delta is called gamma; open-unlearning subtracts its delta before it multiplies by beta: ours is beta times theirs).
 
     Args:
         mean_logprob: log pi(y) / |y|, in nats per token.
@@ -78,15 +79,15 @@ def simnpo(mean_logprob: Items, beta: float, delta: float) -> Scalar:
 
 
 def dpo(preferred: Items, preferred_reference: Items, other: Items, other_reference: Items, beta: float) -> Scalar:
-    """Direct preference optimisation, the refusal over the answer: L = -(1 / beta) mean log sigmoid(beta
-    [(log pi - log ref)(y_idk) - (log pi - log ref)(y)]) (arXiv 2305.18290, equation 7; for unlearning, scaled by
-    1 / beta as NPO is, arXiv 2404.05868).
+    """Direct preference optimisation, the refusal over the answer: L = -(2 / beta) mean log sigmoid(beta
+    [(log pi - log ref)(y_idk) - (log pi - log ref)(y)]) (arXiv 2305.18290, equation 7, which has no factor, nor has
+    TOFU's code; scaled by 2 / beta as NPO is, arXiv 2404.05868, and as open-unlearning and arXiv 2410.08109 have it).
 
     Args:
         preferred, other: log pi of the refusal and of the answer; the others are the same of the reference.
     """
     _same(preferred, preferred_reference, other, other_reference)
-    return -1 / beta * logsigmoid(beta * ((preferred - preferred_reference) - (other - other_reference))).mean()
+    return -2 / beta * logsigmoid(beta * ((preferred - preferred_reference) - (other - other_reference))).mean()
 
 
 def answer_preservation(answer: Items, refusal: Items, beta: float) -> Scalar:

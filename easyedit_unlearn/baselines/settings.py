@@ -21,6 +21,9 @@ class BaselineHyperParams(MethodHyperParams):
     gradient_checkpointing: bool = False
     weight_decay: NonNegative = 0.01
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup_epochs: NonNegative = field(
+        default=0.0, metadata={"help": "in place of warmup_ratio, which shrinks with num_train_epochs"}
+    )
     max_grad_norm: Positive = 1.0
     layers: list[Annotated[int, Field(ge=0)]] | None = field(
         default=None, metadata={"help": "train these decoder layers alone; by default the whole model"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from easyedit_unlearn.baselines.baseline import Baseline
 from easyedit_unlearn.baselines.losses import ceu_terms, satimp_terms, undial_terms, wga_terms
@@ -58,18 +60,35 @@ class SatImp(_TokenBaseline):
         return satimp_terms(forget.nll, hparams.beta1, hparams.beta2)
 
 
+@dataclass
+class CEUHyperParams(WeightedHyperParams):
+    """The paper has no retain term, and leaves an answer's first token alone (its "Training Settings", a footnote)."""
+
+    alpha: NonNegative = 0.0
+    ignore_first_n_answer_tokens: Annotated[int, Field(ge=0)] = 1
+
+
 class CEU(_TokenBaseline):
     name = "CEU"
-    HyperParams = WeightedHyperParams
+    HyperParams = CEUHyperParams
 
     def terms(self, forget: Any, hparams: Any) -> Any:
         return ceu_terms(forget.logits, forget.labels)
 
+    def departures(self, hparams: Any) -> list[str]:
+        return super().departures(hparams) + ["retain"] * bool(hparams.alpha)
+
+    def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
+        later = batch["forget"].without_first(hparams.ignore_first_n_answer_tokens)
+        return super().loss({**batch, "forget": later}, hparams)
+
 
 @dataclass
 class UNDIALHyperParams(WeightedHyperParams):
-    """``beta``: by how much the frozen model's logit of the true token is lowered. The paper trains at 1e-4."""
+    """``beta``: by how much the frozen model's logit of the true token is lowered. The paper has no retain term, and
+    trains adapters (``rank`` 8, ``lora_alpha`` 16) at 1e-4."""
 
+    alpha: NonNegative = 0.0
     beta: Positive = 10.0
 
 
@@ -77,6 +96,11 @@ class UNDIAL(_TokenBaseline):
     name = "UNDIAL"
     HyperParams = UNDIALHyperParams
     remembers = (("forget", "logits"),)
+
+    def departures(self, hparams: Any) -> list[str]:
+        """The published one trains adapters, whose number does not matter here, without a retain term."""
+        usual = [word for word in super().departures(hparams) if word != "LoRA"]
+        return usual + ["retain"] * bool(hparams.alpha)
 
     def terms(self, forget: Any, hparams: Any) -> Any:
         return undial_terms(forget.logits, forget.labels, forget.frozen, hparams.beta)

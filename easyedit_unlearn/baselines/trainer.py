@@ -89,11 +89,12 @@ def train(
     pad_id: int,
     progress: Progress,
     step_end: Callable[[], None] | None = None,
+    epoch_end: Callable[[int], None] | None = None,
     names: Collection[str] | None = None,
 ) -> None:
     """Train the named parameters of ``model`` in place, all by default. Nothing is written or reported anywhere.
 
-    ``step_end`` is called after every optimiser step.
+    ``step_end`` is called after every optimiser step, ``epoch_end`` after every epoch, with the number of those past.
     """
     with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
         arguments = _Arguments(
@@ -122,7 +123,7 @@ def train(
             args=arguments,
             train_dataset=dataset,
             data_collator=partial(collate, pad_id=pad_id),
-            callbacks=[_Progress(hparams.alg_name, progress, step_end), _Epochs(dataset)],
+            callbacks=[_Progress(hparams.alg_name, progress, step_end), _Epochs(dataset, epoch_end)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
@@ -143,7 +144,8 @@ def train_on_parts(
     names: Collection[str] | None = None,
 ) -> None:
     """:func:`train` where the loss is made of the answers in each part of a batch, of what the frozen model made of the
-    parts in ``remembers``, and of the outputs of ``layer``. A loss that has a ``step_end`` is told of every step."""
+    parts in ``remembers``, and of the outputs of ``layer``. A loss that has a ``step_end`` or an ``epoch_end`` is told
+    of every step or epoch."""
     padding, count = pad_id(tokenizer), len(data.parts)
 
     def of_batch(model: Any, batch: Batch) -> torch.Tensor:
@@ -161,8 +163,11 @@ def train_on_parts(
             data.remembered[part] = remember(
                 model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, progress=progress, layer=layer
             )
-        step_end = getattr(loss, "step_end", None)
-        train(model, data, of_batch, hparams, pad_id=padding, progress=progress, step_end=step_end, names=names)
+        step_end, epoch_end = getattr(loss, "step_end", None), getattr(loss, "epoch_end", None)
+        train(
+            model, data, of_batch, hparams, pad_id=padding, progress=progress, step_end=step_end, epoch_end=epoch_end,
+            names=names,
+        )  # fmt: skip
 
 
 def _check_retain(loss: torch.Tensor, bound: float) -> None:
@@ -191,18 +196,22 @@ class _Progress(TrainerCallback):
 class _Epochs(TrainerCallback):
     """Tells the data set its epoch: which loaders do so depends on the sampler and on accelerate's version."""
 
-    def __init__(self, dataset: UnlearnDataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: UnlearnDataset, epoch_end: Callable[[int], None] | None) -> None:
+        self._dataset, self._epoch_end = dataset, epoch_end
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._dataset.set_epoch(round(state.epoch or 0))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._epoch_end is not None:
+            self._epoch_end(round(state.epoch or 0))
 
 
 def _warmup_steps(items: int, hparams: BaselineHyperParams) -> int:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = hparams.per_device_train_batch_size * hparams.gradient_accumulation_steps * processes
     per_epoch = -(-items // batch)
-    return int(per_epoch * hparams.num_train_epochs * hparams.warmup_ratio)
+    return int(per_epoch * (hparams.warmup_epochs or hparams.num_train_epochs * hparams.warmup_ratio))
 
 
 def _checkpointing_arguments(wanted: bool) -> dict[str, Any]:

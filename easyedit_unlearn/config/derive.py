@@ -97,7 +97,8 @@ def derived(method: str, model: Any, tokenizer: Any, plugins: Plugins, label: st
     lines = ["  prompt: auto" if line.startswith("  prompt: ") else line for line in lines]  # a base model has no chat
     if plugins.methods.get(method).host_first and "engine" not in (values.get("unlearn") or {}):
         # only what is ours is measured for its attainment
-        lines.insert(lines.index("unlearn:") + 1, "  engine: native")
+        block = next(number for number, line in enumerate(lines) if line.startswith("unlearn:"))
+        lines.insert(block + 1, "  engine: native")
     return "\n".join([*head, *_rewritten(lines, changes), ""])
 
 
@@ -132,11 +133,13 @@ def _rewritten(lines: list[str], changes: dict[str, Change]) -> list[str]:
         key = re.match(r"([\w]+):", line)
         if key and key.group(1) in left:
             change = left.pop(key.group(1))
-            found.append(f"{key.group(1)}: {_yaml(change.value)}" + (f"   # {change.why}" if change.why else ""))
-            skip = not line.partition(":")[2].strip()
+            found.append(
+                f"{key.group(1)}: {_yaml(change.value)}   # {': '.join(filter(None, ['derived', change.why]))}"
+            )
+            skip = not line.partition(":")[2].partition("#")[0].strip()
         elif "native:" in line and (deep := {k: c for k, c in left.items() if k.startswith("unlearn.native.")}):
             found.append(_with_native(line, deep))
-            found += [f"  # {name.rpartition('.')[2]}: {change.why}" for name, change in deep.items()]
+            found += [f"  # {name.rpartition('.')[2]}: derived: {change.why}" for name, change in deep.items()]
             left = {k: c for k, c in left.items() if k not in deep}
         else:
             found.append(line)

@@ -1,7 +1,8 @@
 """LUNAR (arXiv 2502.07218): what a layer puts out for the forget set moves to where the model refuses.
 
 The authors retrain one MLP output matrix on the squared error. That is linear regression, so it is solved here and not
-trained: no steps, no learning rate, one rank.
+trained: no steps, no learning rate, one rank. The minimiser moves the forget tokens less far than is asked, for what
+stays pulls back; rescaled, they move as far on the mean.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class LUNARHyperParams(MethodHyperParams):
     """``layer``: whose MLP output weights change. ``coeff``: how far the forget tokens move, on the mean, in units of
     the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's), or the subject's.
     ``retain_weight``: how much a retain token counts against one that moves. ``corpus_weight``: how much the mean key
-    moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens.
+    moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens. ``rescale``:
+    the forget tokens move by all of coeff on the mean; without it the update is the minimiser itself, as the authors'.
     ``examples``: questions that the model refuses after others' refusals, as ``unlearn.target`` takes for
     self_improve."""
 
@@ -46,6 +48,7 @@ class LUNARHyperParams(MethodHyperParams):
     tokens: Literal["prompt", "subject"] = "prompt"
     retain_weight: NonNegative = 1.0
     corpus_weight: NonNegative = 0.0
+    rescale: bool = False
     examples: Path | None = None
 
 
@@ -53,6 +56,11 @@ class LUNAR(Method):
     name, HyperParams = "LUNAR", LUNARHyperParams
     needs_retain = True
     uses_targets = False
+
+    def departures(self, hparams: Any) -> list[str]:
+        """The paper moves all of a prompt's tokens by the minimiser, and its retain set is all that stays."""
+        found = ["subject"] * (hparams.tokens == "subject") + ["rescaled"] * hparams.rescale
+        return found + ["corpus"] * bool(hparams.corpus_weight)
 
     def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
         return [f"{_module(model, hparams)}.weight"]
@@ -79,11 +87,12 @@ class LUNAR(Method):
         before = _at(job, layer, places)
         kept = still.T @ still + _kept(job, name)
         advance(1)
+        u, moves = redirection(moved.T, kept, rescale=job.hparams.rescale)
         aim = direction.float() / share
-        change = LowRank({name: (redirection(moved.T, kept)[None].float(), aim[:, None])})
+        change = LowRank({name: (u[None].float(), aim[:, None])})
         change.add_to(job.model, job.state)
-        realised = (_at(job, layer, places) - before).mean(0)
-        record(job, attained(realised[:, None], direction.float()[:, None]), [job.requests[0]["prompt"]])
+        realised, promised = (_at(job, layer, places) - before).mean(0), moves * direction.float()
+        record(job, attained(realised[:, None], promised[:, None]), [job.requests[0]["prompt"]])
         advance(1)
 
 
@@ -163,12 +172,13 @@ def _kept(job: Job, name: str) -> Float[Tensor, "d_key d_key"]:
 
 
 def redirection(
-    moved: Float[Tensor, "d_key n"], kept: Float[Tensor, "d_key d_key"], ridge: float = RIDGE
-) -> Float[Tensor, " d_key"]:
-    """The direction u for which W + r u^T moves what is given for ``moved`` by r and all else by little.
+    moved: Float[Tensor, "d_key n"], kept: Float[Tensor, "d_key d_key"], ridge: float = RIDGE, *, rescale: bool = False
+) -> tuple[Float[Tensor, " d_key"], float]:
+    """The direction u for which W + r u^T moves what is given for ``moved`` by r and all else by little; and u^T k_i on
+    the mean, the share of r by which they move.
 
     The minimiser of sum_i |D k_i - r|^2 + tr(D M D^T) is D = r u^T with u = (M + K K^T)^{-1} K 1: LUNAR's squared
-    error (section 4) in closed form. It is scaled so that u^T k_i is 1 on the mean.
+    error (section 4) in closed form. ``rescale`` makes its mean u^T k_i 1, and it no minimiser.
 
     Args:
         moved: K. kept: M, the sum of k k^T over keys that are to stay.
@@ -178,4 +188,5 @@ def redirection(
         raise ValueError(f"no keys to move, got {[tuple(moved.shape), tuple(kept.shape)]}")
     gram = ridged(kept + moved @ moved.T, ridge)
     direction: Tensor = torch.linalg.solve(gram, moved.sum(1))
-    return direction / (moved.T @ direction).mean()
+    mean = (moved.T @ direction).mean().item()
+    return (direction / mean, 1.0) if rescale else (direction, mean)

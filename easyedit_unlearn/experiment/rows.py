@@ -55,12 +55,13 @@ def advice(row: Row, hparams: UnlearnHyperParams) -> Row:
 
 
 def described(hparams: UnlearnHyperParams, host: str) -> Row:
-    """Method, engine and recipe. ``label`` is the method, and what of its recipe is not the default."""
+    """Method, engine and recipe. ``label`` is the method, in what it departs from the published one, and what of its
+    recipe is not the default."""
     settings = hparams.unlearn
     target, merge = settings.builder.name, settings.merger.name
     size, grouping = (getattr(settings.merger_options, key, None) for key in ("size", "grouping"))
     merge = " ".join([merge, *([str(size)] * bool(size)), *([str(grouping)] * (grouping not in (None, "order")))])
-    parts = [target] * (target != "fixed") + [merge] * (merge != "none")
+    parts = [*hparams.method.departures(hparams), *[target] * (target != "fixed"), *[merge] * (merge != "none")]
     return {
         "method": hparams.alg_name,
         "label": f"{hparams.alg_name} ({', '.join(parts)})" if parts else hparams.alg_name,

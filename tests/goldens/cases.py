@@ -71,7 +71,14 @@ def settings(method, family, corpus):
         if method == "WISE":
             values |= {"act_margin": [1.0, 5.0, 2.0], "mask_ratio": 0.5, "norm_constraint": 1.0}
     elif method == "LUNAR":
-        values |= {"layer": 1, "coeff": 2.0, "tokens": "subject", "retain_weight": 0.5, "corpus_weight": 2.0}
+        values |= {
+            "layer": 1,
+            "coeff": 2.0,
+            "tokens": "subject",
+            "retain_weight": 0.5,
+            "corpus_weight": 2.0,
+            "rescale": True,
+        }
     else:
         values |= {"learning_rate": 1e-3, "num_train_epochs": 3, "per_device_train_batch_size": 2} | TRAINED[method]
     values["unlearn"] = {
