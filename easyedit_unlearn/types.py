@@ -133,6 +133,7 @@ class AnswerTokens:
         means, spreads: expectation and standard deviation of log p there, over the vocabulary under p.
         ranks: the place of each among all tokens there, likeliest first; 1 is the likeliest.
         cut: True if the model's context did not hold the whole answer.
+        end: log-probability of the end-of-text token after them, where that is scored too.
     """
 
     logprobs: tuple[float, ...]
@@ -141,6 +142,7 @@ class AnswerTokens:
     spreads: tuple[float, ...]
     ranks: tuple[int, ...] = ()
     cut: bool = False
+    end: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from easyedit_unlearn.evaluation import formulas
 from easyedit_unlearn.evaluation.metrics import Formula
 from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.plugins.load import default_plugins
-from easyedit_unlearn.types import AnswerTokens, Observation
+from easyedit_unlearn.types import AnswerTokens, Continuation, Observation
 
 LOG = math.log
 
@@ -69,6 +69,41 @@ def test_membership_scores():
     assert formulas.min_k_plus_score(found) == pytest.approx((-4.0 - 2.0) / 2)  # of 0, -1, -1, -4, -2
     assert formulas.min_k_plus_score(tokens(-1.0, spreads=(0.0,), means=(-1.0,))) == 0.0
     assert formulas.zlib_score(found, "some text") == pytest.approx(-3.0 / len(zlib.compress(b"some text")))
+
+
+def test_the_end_of_an_answer_is_a_token_of_its_likelihood_alone():
+    """As TOFU and open-unlearning count: probability, truth ratio, loss and zlib with it; min-k and extraction
+    without."""
+    whole = AnswerTokens((-1.0, -3.0), (True, True), (0.0, 0.0), (1.0, 1.0), (1, 1), end=-8.0)
+    assert formulas.loss_score(whole) == pytest.approx(-4.0)
+    assert formulas.zlib_score(whole, "text") == pytest.approx(-4.0 / len(zlib.compress(b"text")))
+    assert formulas.min_k_score(whole, k=0.01) == -3.0
+    assert formulas.extraction_strength(whole) == 1.0
+
+
+def test_what_is_no_number_is_undefined_wherever_it_stands():
+    none = float("nan")
+    for place in range(3):
+        logprobs = [-1.0, -2.0, -3.0]
+        logprobs[place] = none
+        found = tokens(*logprobs)
+        assert math.isnan(formulas.min_k_score(found))
+        assert math.isnan(formulas.min_k_plus_score(found))
+        seen = Observation(ForgetSample("1", "Q?", "A"), "forget", "Q?", "A", none, found, none, (-1.0,))
+        metrics = default_plugins().metrics
+        for name in ("mia_min_k", "mia_min_k++", "mia_loss", "truth_ratio", "answer_prob"):
+            assert metrics.get(name).score(seen) is None
+
+
+def test_muse_does_not_stem_and_tofu_does():
+    metrics = default_plugins().metrics
+    seen = Observation(ForgetSample("1", "Q?", "she writes stories"), "forget", "Q?", "she writing story")
+    assert metrics.get("rougeL").score(seen) == pytest.approx(1.0)
+    assert metrics.get("knowmem").score(seen) == pytest.approx(1 / 3)
+    seen = Observation(
+        ForgetSample("1", "Q?", "A"), "forget", "Q?", "A", continuation=Continuation("walked home", "walks home")
+    )
+    assert metrics.get("verbmem").score(seen) == pytest.approx(1 / 2)
 
 
 def test_entropy_of_bigrams_and_trigrams():

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS, tiny_llama
 
-from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
 from easyedit_unlearn.evaluation.judging import split_thought
 from easyedit_unlearn.model import forced, inference
 from easyedit_unlearn.model.forced import answer_logprobs, answer_tokens
@@ -77,6 +77,24 @@ def test_tokens_of_an_answer_match_float64_one_by_one(family, request):
         assert tokens.means == pytest.approx((-expected.entropy()).tolist(), rel=1e-4)
         spread = ((expected.logits + expected.entropy()[:, None]) ** 2 * expected.probs).sum(-1).sqrt()
         assert tokens.spreads == pytest.approx(spread.tolist(), rel=1e-3)
+
+
+def test_the_end_of_a_whole_answer_is_scored_by_itself(llama):
+    model, tokenizer = llama
+    pairs = [("Who?", "Tokyo"), ("", "a plain text"), ("Who?", "")]
+    found = answer_tokens(model, tokenizer, pairs, end=True)
+    without = answer_tokens(model, tokenizer, pairs)
+    assert found[1].end is None and found[2] is None
+    assert found[0].logprobs == pytest.approx(without[0].logprobs, rel=1e-5)
+    assert found[0].ranks == without[0].ranks
+    before, said = encode_pair(tokenizer, *pairs[0], end=True)
+    with torch.no_grad():
+        logits = model.double()(input_ids=torch.tensor([before + said])).logits[0, -2].log_softmax(-1)
+    assert found[0].end == pytest.approx(logits[tokenizer.eos_token_id].item(), rel=1e-5)
+    model.float().config.max_position_embeddings = len(before) + len(said) - 1
+    with pytest.warns(UnlearnWarning):
+        (cut,) = answer_tokens(model, tokenizer, pairs[:1], end=True)
+    assert cut.cut and cut.end is None and len(cut.logprobs) == len(said) - 1
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import fmean
+
 import pytest
 
 pytestmark = pytest.mark.model
@@ -18,13 +21,16 @@ from easyedit_unlearn.evaluation.metrics import Formula
 from easyedit_unlearn.evaluation.observe import GenerationConfig
 from easyedit_unlearn.evaluation.scoring import evaluate
 from easyedit_unlearn.evaluation.stored import Stored
+from easyedit_unlearn.model.forced import answer_tokens
 from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.processes import Process, _here
-from easyedit_unlearn.model.prompting import encode_pair
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt
 from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.types import ForgetSample, Selection
 
-METRICS = [metric for metric in default_plugins().metrics if isinstance(metric, Formula)]
+METRICS = [
+    metric for metric in default_plugins().metrics if isinstance(metric, Formula) or metric.name == "answer_prob"
+]
 LONG = "one two three four five six seven eight nine"
 SAMPLES = [
     ForgetSample("1", "Who counts?", LONG, rephrases=("Who is it that counts?",), extras={"perturbed_answer": ["x"]}),
@@ -74,6 +80,17 @@ def test_each_of_them_becomes_a_score_where_it_is_defined(llama):
     assert scores["rephrase", "1"]["verbmem"] is scores["rephrase", "1"]["mia_gradnorm"] is None
     plain = evaluate(*llama, SELECTION, METRICS, GenerationConfig(max_new_tokens=4)).scored
     assert all(s.scores["mia_gradnorm"] is None for s in plain)
+
+
+def test_the_end_of_an_answer_counts_unless_it_is_asked_not_to(llama):
+    def probability(**how):
+        seen = evaluate(*llama, SELECTION, METRICS, GenerationConfig(max_new_tokens=4, **how)).scored
+        return next(s.scores["answer_prob"] for s in seen if s.observation.group == "holdout")
+
+    prompt = format_prompt(llama[1], "Who does not?")
+    (tokens,) = answer_tokens(*llama, [(prompt, "nobody")], end=True)
+    assert probability() == pytest.approx(math.exp(fmean((*tokens.logprobs, tokens.end))), rel=1e-5)
+    assert probability(score_end=False) == pytest.approx(math.exp(fmean(tokens.logprobs)), rel=1e-5)
 
 
 def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkeypatch):

@@ -88,6 +88,9 @@ def test_model_utility_is_a_harmonic_mean_over_three_groups():
     found["real_authors"] = {}
     assert value("model_utility", found) is None
     assert value("model_utility", scores(0.0)) == 0.0
+    found = scores(0.5)
+    found["retain"]["truth_ratio"] = [0.5, float("nan")]  # max(0, 1 - nan) is 0 in Python, and would make all of it 0
+    assert value("model_utility", found) is None
 
 
 def test_of_the_forget_set():

@@ -141,6 +141,7 @@ def evaluate(
     attacks: Attacks = False,
     depth: Depth = False,
     gradnorm: GradNorm = False,
+    score_end: Annotated[bool, typer.Option(help="Count an answer's end as a token of it, as TOFU does.")] = True,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
     dtype: Dtype = "auto",
@@ -157,7 +158,7 @@ def evaluate(
     groups = dict(map(named, also or []))
     config = EvalConfig(
         forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth, gradnorm,
-        remember=cache,
+        score_end, remember=cache,
     )  # fmt: skip
     evaluate_command(
         model, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line(),

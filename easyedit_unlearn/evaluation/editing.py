@@ -1,4 +1,4 @@
-"""What an editing paper reports of the same run, as EasyEdit counts it: shares of tokens that are the likeliest."""
+"""What an editing paper reports of the same run, as EasyEdit computes it: shares of tokens that are the likeliest."""
 
 from __future__ import annotations
 
@@ -6,49 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from easyedit_unlearn.components import Progress, no_progress
-from easyedit_unlearn.evaluation.formulas import exact_memorization
 from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Target
 
 EDITING = ("reliability", "generality", "locality", "portability")
-EditingPairs = Mapping[str, Sequence[tuple[str, str]]]
-
-
-def editing_metrics(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: EditingPairs,
-    ask: Callable[[str], str],
-    progress: Progress = no_progress,
-) -> dict[str, float | None]:
-    """By name, the mean share of tokens said greedily after the true ones before them; None where there is no pair.
-
-    Args:
-        pairs: from :func:`editing_pairs`. ask: turns a question into the text the model is given.
-    """
-    from easyedit_unlearn.model.forced import answer_tokens
-
-    asked = [(ask(question), text) for rows in pairs.values() for question, text in rows]
-    if not asked:
-        return dict.fromkeys(pairs)
-    found = iter(answer_tokens(model, tokenizer, asked, advance=progress("editing metrics", len(asked))))
-    shares = {name: [exact_memorization(next(found)) for _ in rows] for name, rows in pairs.items()}
-    return {name: _mean(values) for name, values in shares.items()}
+Pair = tuple[str, str]
+"""A question and the text after which, token by token, the model is asked what comes next."""
+EditingPairs = Mapping[str, Sequence[Pair]]
+Predictions = Mapping[Pair, tuple[int, ...]]
 
 
 def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> EditingPairs:
-    """What is to be said where (EasyEdit's rewrite_acc, rephrase_acc, locality and portability):
+    """What is looked at where (EasyEdit's rewrite_acc, rephrase_acc, locality and portability):
 
-    reliability: the target on its question. generality: on its rephrases. locality: on the holdout set, what the model
-    said before. portability: the data set's follow-up question, where the target is the counterfactual that it follows
+    reliability: the target on its question. generality: on its rephrases. locality: the holdout set's answers on their
+    questions. portability: the data set's follow-up question, where the target is the counterfactual that it follows
     from (zsRE); a refusal has none.
     """
     wanted = {target.sample_id: target.text for target in targets if target.text}
-    found: dict[str, list[tuple[str, str]]] = {name: [] for name in EDITING}
+    found: dict[str, list[Pair]] = {name: [] for name in EDITING}
     names = {"forget": "reliability", "rephrase": "generality"}
     for scored in before.scored:
         seen, sample = scored.observation, scored.observation.sample
-        if seen.group == "holdout" and seen.text:
-            found["locality"].append((seen.prompt, seen.text))
+        if seen.group == "holdout" and not sample.is_text:
+            found["locality"].append((seen.prompt, sample.answer))
         elif seen.group in names and sample.id in wanted:
             found[names[seen.group]].append((seen.prompt, wanted[sample.id]))
             if seen.group == "forget" and sample.extras.get("alternative") == wanted[sample.id]:
@@ -56,7 +36,50 @@ def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> EditingPairs
     return found
 
 
-def _follow_up(sample: ForgetSample) -> list[tuple[str, str]]:
+def predictions(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], ask: Callable[[str], str],
+    progress: Progress = no_progress,
+) -> Predictions:  # fmt: skip
+    """The likeliest token at each of the text's, after the true ones before it. ``ask`` turns a question into the text
+    the model is given."""
+    from easyedit_unlearn.model.forced import predicted
+
+    different = list(dict.fromkeys(pairs))
+    if not different:
+        return {}
+    encoded = [_joined(tokenizer, ask(question), text) for question, text in different]
+    advance = progress("editing metrics", len(different))
+    return dict(zip(different, predicted(model, tokenizer, encoded, advance), strict=True))
+
+
+def editing_metrics(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: EditingPairs, ask: Callable[[str], str],
+    before: Predictions, progress: Progress = no_progress,
+) -> dict[str, float | None]:  # fmt: skip
+    """By name, the mean share of tokens that are the text's, for locality those that the untouched model predicted too:
+    on it, locality is 1. None where there is no pair.
+
+    Args:
+        pairs: from :func:`editing_pairs`. before: of the untouched model, of locality's pairs.
+    """
+    after = predictions(model, tokenizer, [pair for rows in pairs.values() for pair in rows], ask, progress)
+
+    def share(name: str, pair: Pair) -> float | None:
+        wanted = before.get(pair, ()) if name == "locality" else _joined(tokenizer, ask(pair[0]), pair[1])[1]
+        equal = [a == b for a, b in zip(after[pair], wanted, strict=False)]
+        return fmean(equal) if equal else None
+
+    return {name: _mean([share(name, pair) for pair in rows]) for name, rows in pairs.items()}
+
+
+def _joined(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> tuple[list[int], list[int]]:
+    """As EasyEdit encodes them: in one, by a space whatever the prompt ends in, the text's tokens being those past the
+    prompt's number."""
+    whole, begins = list(tokenizer(f"{prompt} {text}").input_ids), len(tokenizer(prompt).input_ids)
+    return whole[:begins], whole[begins:]
+
+
+def _follow_up(sample: ForgetSample) -> list[Pair]:
     given = sample.extras.get("portability")
     found = [given.get(key) for key in ("question", "answer")] if isinstance(given, dict) else []
     question, answer = (text if isinstance(text, str) else "" for text in (found or ("", "")))

@@ -67,15 +67,18 @@ def exact_memorization(tokens: AnswerTokens | None) -> float | None:
 
 
 def loss_score(tokens: AnswerTokens | None) -> float | None:
-    """Mean log-probability: membership by loss (arXiv 1709.01604). As all such scores, higher for what was trained
-    on."""
-    return None if tokens is None else fmean(tokens.logprobs)
+    """Mean log-probability, of the end of the text too where that is scored (as TOFU and open-unlearning do):
+    membership by loss (arXiv 1709.01604). As all such scores, higher for what was trained on."""
+    if tokens is None:
+        return None
+    return fmean(tokens.logprobs if tokens.end is None else (*tokens.logprobs, tokens.end))
 
 
 def zlib_score(tokens: AnswerTokens | None, text: str) -> float | None:
-    """Mean log-probability over the compressed length in bytes (arXiv 2012.07805, section 5.2); None of a text that was
-    read in part."""
-    return None if tokens is None or tokens.cut else fmean(tokens.logprobs) / len(zlib.compress(text.encode()))
+    """Mean log-probability, as :func:`loss_score` has it, over the compressed length in bytes (arXiv 2012.07805,
+    section 5.2); None of a text that was read in part."""
+    loss = loss_score(tokens)
+    return None if loss is None or (tokens and tokens.cut) else loss / len(zlib.compress(text.encode()))
 
 
 def min_k_score(tokens: AnswerTokens | None, k: float = MIN_K) -> float | None:
@@ -93,7 +96,8 @@ def min_k_plus_score(tokens: AnswerTokens | None, k: float = MIN_K) -> float | N
 
 def ngram_entropy(text: str) -> float | None:
     """Fluency as the editing literature has it: entropies of the text's bigrams and trigrams in bits, weighted 2/3 and
-    4/3 and averaged (ROME, arXiv 2202.05262, appendix). Low where a reply repeats itself."""
+    4/3 and averaged (ROME, arXiv 2202.05262, appendix). Low where a reply repeats itself. ROME splits by NLTK, which
+    needs data of its own; here a word is letters and digits, or one mark."""
     words = re.findall(r"\w+|[^\w\s]", text)
     if len(words) < 2:
         return None
@@ -101,6 +105,8 @@ def ngram_entropy(text: str) -> float | None:
 
 
 def _lowest(values: Sequence[float], share: float) -> float:
+    if any(math.isnan(value) for value in values):  # which have no order: what is lowest would be chance
+        return math.nan
     return fmean(sorted(values)[: max(1, int(share * len(values)))])
 
 

@@ -107,12 +107,13 @@ _JUDGEMENTS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]
 
 
 class AnswerProbability(Metric):
-    """exp of the mean log-probability per answer token: p(y|q)^(1/|y|) (TOFU, arXiv 2401.06121, section 2.2.1)."""
+    """exp of the mean log-probability per answer token: p(y|q)^(1/|y|) (TOFU, arXiv 2401.06121, section 2.2.1), of
+    which the end of the text is one as its authors count (``EvalConfig.score_end``)."""
 
     name, direction, groups = "answer_prob", "down", ()
 
     def score(self, observation: Observation) -> float | None:
-        return None if observation.answer_logprob is None else math.exp(observation.answer_logprob)
+        return None if observation.answer_logprob is None else _defined(math.exp(observation.answer_logprob))
 
 
 class Formula(Metric):
@@ -120,7 +121,8 @@ class Formula(Metric):
     ``mia_`` ones score one sample, higher for what was trained on.
 
     Undefined: what goes on with an answer of fewer than eight words, what was not asked for, what compares with wrong
-    answers where the data set has none, what reads an answer without tokens, and the entropy of a reply of one word.
+    answers where the data set has none, what reads an answer without tokens, the entropy of a reply of one word, and
+    whatever a model makes that puts out no numbers.
     """
 
     groups = ()
@@ -130,31 +132,41 @@ class Formula(Metric):
         self.of_reply = name in _OF_REPLY
 
     def score(self, observation: Observation) -> float | None:
-        return self._function(observation)
+        return _defined(self._function(observation))
 
 
-def _rouge(kind: str, part: str) -> Callable[[Observation], float]:
-    """With stemming, as TOFU has it (section 2.2.1)."""
-    return lambda observation: float(getattr(_scorer().score(observation.sample.answer, observation.text)[kind], part))
+def _defined(value: float | None) -> float | None:
+    """None for what is no number: a mean or an order with it would be none either."""
+    return None if value is None or math.isnan(value) else value
+
+
+def _rouge(kind: str, part: str, *, stems: bool = True) -> Callable[[Observation], float]:
+    """TOFU's with stemming (section 2.2.1), MUSE's without (its authors' code)."""
+
+    def score(observation: Observation) -> float:
+        found = _scorer(stems).score(observation.sample.answer, observation.text)
+        return float(getattr(found[kind], part))
+
+    return score
 
 
 def _verbmem(observation: Observation) -> float | None:
     going = observation.continuation
-    return None if going is None else float(_scorer().score(going.wanted, going.said)["rougeL"].fmeasure)
+    return None if going is None else float(_scorer(False).score(going.wanted, going.said)["rougeL"].fmeasure)
 
 
 @cache
-def _scorer() -> Any:
+def _scorer(stems: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    return RougeScorer(["rouge1", "rougeL"], use_stemmer=stems)
 
 
 _OF_REPLY = ("rougeL", "rouge1", "knowmem", "ngram_entropy")
 _FORMULAS: Mapping[str, tuple[Direction, Callable[[Observation], float | None]]] = {
     "rougeL": ("down", _rouge("rougeL", "recall")),
     "rouge1": ("down", _rouge("rouge1", "recall")),
-    "knowmem": ("down", _rouge("rougeL", "fmeasure")),
+    "knowmem": ("down", _rouge("rougeL", "fmeasure", stems=False)),
     "verbmem": ("down", _verbmem),
     "prob_normalised": ("down", lambda o: formulas.normalised_probability(o.answer_logprob, o.wrong_logprobs)),
     "truth_ratio": ("none", lambda o: formulas.truth_ratio(o.correct_logprob, o.wrong_logprobs)),

@@ -27,13 +27,15 @@ _GRADIENTS = ("forget", "holdout")
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How a model is asked: prompt style, system prompt, length of the replies; and whether gradients are measured on
-    the forget and holdout sets, which takes a backward pass for each."""
+    """How a model is asked: prompt style, system prompt, length of the replies; whether gradients are measured on the
+    forget and holdout sets, which takes a backward pass for each; and whether the end of an answer is scored as a token
+    of it."""
 
     style: PromptStyle = "auto"
     system: str | None = None
     max_new_tokens: int = 48
     gradnorm: bool = False
+    score_end: bool = True
 
 
 DEFAULT_GENERATION = GenerationConfig()
@@ -82,7 +84,7 @@ def observe(
         (prompt, [sample.answer, sample.answer] if group == "rephrase" else published_answers(sample))
         for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
     ]
-    forced = _forced(model, tokenizer, answers, progress)
+    forced = _forced(model, tokenizer, answers, progress, generation.score_end)
     own = [
         (group, (prompt, texts[0]) if group != "rephrase" else None)
         for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)
@@ -104,7 +106,7 @@ def observe(
 
 def _forced(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answers: Iterable[tuple[str, Sequence[str]]],
-    progress: Progress,
+    progress: Progress, end: bool,
 ) -> dict[PromptAnswer, AnswerTokens | None]:  # fmt: skip
     """By (prompt, answer). The answers to one prompt stay together: it is run once for them."""
     from easyedit_unlearn.model.forced import answer_tokens
@@ -116,7 +118,7 @@ def _forced(
 
     def read(share: Sequence[tuple[str, str]]) -> list[dict[PromptAnswer, AnswerTokens | None]]:
         pairs = [(one[0], text) for one in share for text in wanted[one]]
-        found = answer_tokens(model, tokenizer, pairs, advance=progress("answer probabilities", len(pairs)))
+        found = answer_tokens(model, tokenizer, pairs, advance=progress("answer probabilities", len(pairs)), end=end)
         read_off = iter(found)
         return [{(one[0], text): next(read_off) for text in wanted[one]} for one in share]
 

@@ -5,6 +5,7 @@ None stands for what is undefined: a group or a reference that is not there, sco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, harmonic_mean
 
@@ -47,6 +48,8 @@ def utility(scores: Scores) -> float | None:
         rouge, ratios = _defined(scores, group, "rougeL"), _defined(scores, group, "truth_ratio")
         if not (probability and rouge and ratios):
             return None
+        if any(math.isnan(value) for value in (*probability, *rouge, *ratios)):
+            return None  # max(0, nan) is 0, and one 0 makes the harmonic mean 0
         parts += [fmean(probability), fmean(rouge), fmean(max(0.0, 1 - ratio) for ratio in ratios)]
     return harmonic_mean(parts)
 

@@ -27,7 +27,10 @@ class EvalConfig:
         prompt: how questions are put. max_new_tokens: of a reply.
         as_reference: where to write this model's scores. retain_log: the scores of a model that never saw the forget
             set. attacks, depth: see ``evaluation.probes``. gradnorm: also measure gradients on forget and holdout, a
-            backward pass each. remember: keep what the model says on disk, and read it there the next time.
+            backward pass each.
+        score_end: the end of an answer counts as a token of it, as TOFU and open-unlearning have it (probability, truth
+            ratio, membership by loss and zlib).
+        remember: keep what the model says on disk, and read it there the next time.
     """
 
     forget: str | Source
@@ -41,6 +44,7 @@ class EvalConfig:
     attacks: bool = False
     depth: bool = False
     gradnorm: bool = False
+    score_end: bool = True
     remember: bool = False
 
     def __post_init__(self) -> None:
@@ -67,7 +71,7 @@ class EvalConfig:
 
     @property
     def generation(self) -> GenerationConfig:
-        return GenerationConfig(self.prompt, None, self.max_new_tokens, self.gradnorm)
+        return GenerationConfig(self.prompt, None, self.max_new_tokens, self.gradnorm, self.score_end)
 
     def sources(self, plugins: Plugins) -> dict[str, Source]:
         """By group; forget first. Raises UnknownNameError or ConfigError for what cannot be read."""

@@ -13,7 +13,7 @@ from typing import Any
 from easyedit_unlearn.components import Metric, Progress, SetMetric, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
-from easyedit_unlearn.evaluation.editing import editing_metrics, editing_pairs
+from easyedit_unlearn.evaluation.editing import Predictions, editing_metrics, editing_pairs, predictions
 from easyedit_unlearn.evaluation.probes import probe
 from easyedit_unlearn.evaluation.reference import matching_scores, write_log
 from easyedit_unlearn.evaluation.scoring import evaluate
@@ -70,6 +70,7 @@ class Run:
         self._before: Evaluation | None = None
         self._reference: Scores | None = None
         self._said: list[tuple[Row, Evaluation]] = []
+        self._predicted: Predictions | None = None
 
     def select(self, sources: Mapping[str, Source] | None = None, *, must_know: bool = True) -> Selection:
         """Cut the sets of the config, or others, asking the model what it knows. Who is only evaluated need know
@@ -98,7 +99,7 @@ class Run:
         retain, holdout = others.pop("retain", []), others.pop("holdout", [])
         chosen, retain, holdout = (list(map(self.knowledge.with_reply, one)) for one in (chosen, retain, holdout))
         self.selection = Selection(chosen, retain, holdout, known, others)
-        self._before = None
+        self._before = self._predicted = None
         if self.config.retain_log is not None:
             self._reference = matching_scores(self.config.retain_log, self.selection, self._asked())
         self.refusals.clear()
@@ -163,6 +164,9 @@ class Run:
         """Within, an iterator that unlearns and evaluates up to each of ``sizes``; all is put back afterwards."""
         before, whole = self._before or self.evaluate_before(), self.selection
         about = described(hparams, str(import_host()))
+        if self._predicted is None:
+            kept = editing_pairs(before, ())["locality"]
+            self._predicted = predictions(self.model, self.tokenizer, kept, self._plain, self._named("before"))
         self._said.clear()
         try:
             named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
@@ -221,7 +225,8 @@ class Run:
 
     def _asked(self) -> dict[str, Any]:
         style = resolve_style(self.tokenizer, self.config.prompt)
-        return {"prompt": style, "max_new_tokens": self.config.max_new_tokens}
+        config = self.config
+        return {"prompt": style, "max_new_tokens": config.max_new_tokens, "score_end": config.score_end}
 
     def _evaluate(
         self, model: PreTrainedModel, name: str = "before", replies: Mapping[str, str] | None = None,
@@ -236,12 +241,16 @@ class Run:
     def _editing(
         self, model: PreTrainedModel, before: Evaluation, targets: Sequence[Target]
     ) -> dict[str, float | None]:
-        def ask(question: str) -> str:
-            return format_prompt(self.tokenizer, question, self.config.prompt, system=self.system_prompt)
-
         forget = {sample.id for sample in self.selection.forget}
         pairs = editing_pairs(before, [target for target in targets if target.sample_id in forget])
-        return editing_metrics(model, self.tokenizer, pairs, ask, self._named("after"))
+        untouched = self._predicted or {}
+        return editing_metrics(model, self.tokenizer, pairs, self._prompt, untouched, self._named("after"))
+
+    def _plain(self, question: str) -> str:
+        return format_prompt(self.tokenizer, question, self.config.prompt)
+
+    def _prompt(self, question: str) -> str:
+        return format_prompt(self.tokenizer, question, self.config.prompt, system=self.system_prompt)
 
     def _probe(self, row: Row, model: PreTrainedModel, after: Evaluation) -> None:
         """Into the row, what brings back the forgotten facts, where that was asked for."""

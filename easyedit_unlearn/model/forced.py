@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -43,29 +43,59 @@ def answer_tokens(
     *,
     batch_size: int = 16,
     advance: Advance | None = None,
+    end: bool = False,
 ) -> list[AnswerTokens | None]:
     """The answer of each (prompt, answer), token by token; None where it has no tokens. What the model's context does
-    not hold of an answer is left out, with a warning."""
-    longest = context_length(model)
-    whole = [encode_pair(tokenizer, prompt, answer) for prompt, answer in pairs]
-    encoded = [cut_to(longest, pair) for pair in whole]
+    not hold of an answer is left out, with a warning. ``end``: also how likely the end-of-text token is after a whole
+    answer; a plain text, which follows no prompt, has none."""
+    ended = [end and bool(prompt and answer) and tokenizer.eos_token_id is not None for prompt, answer in pairs]
+    whole = [encode_pair(tokenizer, *pair, end=one) for pair, one in zip(pairs, ended, strict=True)]
+    encoded = [cut_to(context_length(model), pair) for pair in whole]
+    result: list[AnswerTokens | None] = [None] * len(pairs)
+    for i, logits, labels in _read(model, encoded, pad_id(tokenizer), batch_size, advance):
+        cut = len(encoded[i][1]) < len(whole[i][1])
+        found = replace(_tokens(logits, labels), cut=cut)
+        result[i] = _with_end(found) if ended[i] and not cut else found
+    return result
+
+
+def predicted(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: Sequence[Encoded], advance: Advance
+) -> list[tuple[int, ...]]:
+    """The likeliest token at each place of each (prompt ids, answer ids), after the true ones before it."""
+    kept = [cut_to(context_length(model), pair) for pair in encoded]
+    result: list[tuple[int, ...]] = [()] * len(encoded)
+    for i, logits, _ in _read(model, kept, pad_id(tokenizer), 16, advance):
+        result[i] = tuple(logits.argmax(-1).tolist())
+    return result
+
+
+def _read(
+    model: PreTrainedModel, encoded: Sequence[Encoded], pad: int, batch_size: int, advance: Advance | None
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Of each that has an answer its index, the logits (tokens, vocabulary) that predict it, and its tokens."""
     same = _same(encoded)
-    left = sorted(set(range(len(pairs))).difference(*same))
+    left = sorted(set(range(len(encoded))).difference(*same))
     lengths = [len(encoded[i][0]) + len(encoded[i][1]) for i in left]
     groups = [[left[k] for k in rows] for rows in batches(lengths, batch_size, TOKENS)]
     groups += [rows[start : start + batch_size] for rows in same for start in range(0, len(rows), batch_size)]
-    result: list[AnswerTokens | None] = [None] * len(pairs)
     with inferring(model):
         for rows in groups:
-            logits, labels = _logits(model, [encoded[i] for i in rows], pad_id(tokenizer))
+            logits, labels = _logits(model, [encoded[i] for i in rows], pad)
             for number, i in enumerate(rows):
                 place = labels[number, 1:] != IGNORED
                 if place.any():
-                    found = _tokens(logits[number, :-1][place], labels[number, 1:][place])
-                    result[i] = replace(found, cut=len(encoded[i][1]) < len(whole[i][1]))
+                    yield i, logits[number, :-1][place], labels[number, 1:][place]
             if advance:
                 advance(len(rows))
-    return result
+
+
+def _with_end(found: AnswerTokens) -> AnswerTokens:
+    """The last token is the end of the text: it is scored by itself."""
+    return AnswerTokens(
+        found.logprobs[:-1], found.greedy[:-1], found.means[:-1], found.spreads[:-1], found.ranks[:-1],
+        end=found.logprobs[-1],
+    )  # fmt: skip
 
 
 def _same(encoded: Sequence[Encoded]) -> list[list[int]]:
