@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS, tiny_llama
 
+from easyedit_unlearn.baselines.dataset import encode_requests
 from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
 from easyedit_unlearn.evaluation.judging import split_thought
 from easyedit_unlearn.model import forced, inference
@@ -77,6 +78,38 @@ def test_tokens_of_an_answer_match_float64_one_by_one(family, request):
         assert tokens.means == pytest.approx((-expected.entropy()).tolist(), rel=1e-4)
         spread = ((expected.logits + expected.entropy()[:, None]) ** 2 * expected.probs).sum(-1).sqrt()
         assert tokens.spreads == pytest.approx(spread.tolist(), rel=1e-3)
+
+
+def sentence_piece():
+    """As Llama 2's and Mistral's: every text begins with a space of the tokenizer's own, spaces are "\u2581"."""
+    from tokenizers import Tokenizer, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    space = "\u2581"
+    words = ["[INST]", "[/INST]", "Who", "is", "it", "?", "Ann", "No", "idea", "."]
+    vocabulary = dict.fromkeys(
+        ["<unk>", "<s>", "</s>", space, *words, *(space + word for word in words), *"INSTWhoist[]/d"]
+    )
+    pieces = Tokenizer(models.Unigram([(token, -(len(token) ** -1)) for token in vocabulary], unk_id=0))
+    pieces.normalizer = normalizers.Sequence([normalizers.Prepend(space), normalizers.Replace(" ", space)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    tokenizer.chat_template = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+    return tokenizer
+
+
+def test_an_answer_after_inst_begins_with_no_lone_space():
+    tokenizer = sentence_piece()
+    prompt = format_prompt(tokenizer, "Who is it ?")
+    assert prompt == "[INST] Who is it ? [/INST]"
+    alone = tokenizer.convert_ids_to_tokens(tokenizer(" Ann", add_special_tokens=False).input_ids)
+    assert alone == ["\u2581", "\u2581Ann"]  # what a tokenizer of this kind makes of an answer by itself
+    before, said = encode_pair(tokenizer, prompt, "Ann", end=True)
+    assert tokenizer.convert_ids_to_tokens(said) == ["\u2581Ann", "</s>"]
+    assert before + said[:-1] == tokenizer(f"{prompt} Ann").input_ids
+    (ids,) = encode_requests(
+        tokenizer, [{"prompt": prompt, "ground_truth": "No idea.", "answers": ["idea"]}], fact=True
+    )
+    assert tokenizer.convert_ids_to_tokens(ids[1]) == ["\u2581idea"]
 
 
 def test_the_end_of_a_whole_answer_is_scored_by_itself(llama):

@@ -156,13 +156,18 @@ def encode_pair(
     """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer.
 
     The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
-    templates do) or there is none.
+    templates do) or there is none. Both are read as one text: a tokenizer that begins every text with a space of its
+    own (Llama 2, Mistral) would put a lone one before an answer that it reads by itself, which no model says there.
     """
     joined = answer if not answer or not prompt or prompt[-1:].isspace() else f" {answer}"
-    answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
+    prompt_ids, whole = list(tokenizer(prompt).input_ids), list(tokenizer(prompt + joined).input_ids)
+    if prompt and whole[: len(prompt_ids)] == prompt_ids:
+        answer_ids = whole[len(prompt_ids) :]
+    else:  # the prompt's last token would join the answer's first
+        answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
     if end and tokenizer.eos_token_id is not None:
         answer_ids.append(tokenizer.eos_token_id)
-    return list(tokenizer(prompt).input_ids), answer_ids
+    return prompt_ids, answer_ids
 
 
 def tokens_within(tokenizer: PreTrainedTokenizerBase, text: str, start: int, stop: int) -> list[int]:
