@@ -46,11 +46,10 @@ class Answers:
             raise ValueError(f"logits {tuple(logits.shape)} do not match labels {tuple(labels.shape)}")
         labels = labels[:, 1:]
         answered = labels != IGNORED
-        chosen = logits[:, :-1][answered]
-        chosen = chosen.float() if chosen.dtype in (torch.float16, torch.bfloat16) else chosen
+        chosen = _single(logits[:, :-1][answered])
         if hidden is not None:
             span = hidden[:, hidden.shape[1] - labels.shape[1] :]
-            hidden = span[answered.to(span.device)].float().to(labels.device)  # layers may lie on several devices
+            hidden = _single(span[answered.to(span.device)]).to(labels.device)  # layers may lie on several devices
         return cls(chosen, labels[answered], answered.nonzero()[:, 0], len(labels), reference, hidden)
 
     @property
@@ -102,8 +101,7 @@ class Answers:
         """``reference``, which must be there, in float32 at least."""
         if self.reference is None:
             raise ValueError("the loss needs the frozen model's view of this part: name it in Baseline.remembers")
-        half = self.reference.dtype in (torch.float16, torch.bfloat16)
-        return self.reference.float() if half else self.reference
+        return _single(self.reference)
 
     @property
     def _count(self) -> Int[Tensor, " items"]:
@@ -111,3 +109,8 @@ class Answers:
 
     def _sum(self, terms: Float[Tensor, " tokens"]) -> Float[Tensor, " items"]:
         return terms.new_zeros(self.items).index_add(0, self.rows, terms)
+
+
+def _single(values: Tensor) -> Tensor:
+    """In single precision at least."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
