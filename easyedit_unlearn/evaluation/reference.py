@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.aggregate import scores_of
+from easyedit_unlearn.evaluation.openunlearning import read_logs, scores_in
 from easyedit_unlearn.evaluation.questions import published_answers
 from easyedit_unlearn.storage import write_json
 from easyedit_unlearn.types import Evaluation, Scores, Selection
 
 COMPARED = ("forget", "holdout")
+OTHERS = "open-unlearning"
 HOW_TO = (
     "easyedit-unlearn evaluate --model MODEL_THAT_NEVER_SAW_THEM --as-reference FILE, with the same sets, makes it, "
     "and --retain-log FILE reads it. Take the splits all or firstN: forgetN and holdout depend on what a model knows"
@@ -41,29 +43,36 @@ def write_log(path: Path, evaluation: Evaluation, selection: Selection, model: s
 
 
 def read_log(path: Path) -> Log:
-    """Raises DataError: there is no such file, or it is something else."""
+    """One of ours, or of open-unlearning's, which does not say what was asked and of what. Raises DataError: there is
+    no such file, or it is something else."""
     try:
-        return Log.model_validate_json(path.read_bytes())
+        found = path.read_bytes()
+        if b'"agg_value"' in found:
+            return Log(model=OTHERS, asked={}, facts={}, scores=_as_lists(scores_in(read_logs(path))))
+        return Log.model_validate_json(found)
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise DataError(f"{path}: is not a reference log: {reason}. {HOW_TO}") from None
 
 
 def matching_scores(path: Path, selection: Selection, asked: Mapping[str, Any]) -> Scores:
-    """The log's scores, of the very facts of ``selection``, asked in the same way.
+    """The log's scores, of the very facts of ``selection``, asked in the same way; of one of open-unlearning's only
+    their number can be told.
 
     Raises:
         DataError: of others, or asked differently; or not a log.
     """
     log, own = read_log(path), _digests(selection)
-    if log.asked != dict(asked):
+    ours = log.model != OTHERS
+    if ours and log.asked != dict(asked):
         raise DataError(f"{path}: was asked with {log.asked}, this model with {dict(asked)}. {HOW_TO}")
-    for group in COMPARED:
-        if log.facts.get(group) != own.get(group):
+    here = selection.groups()
+    for group in COMPARED if ours else [group for group in COMPARED if here.get(group)]:
+        if ours and log.facts.get(group) != own.get(group):
             raise DataError(f"{path}: has another {group} set than is evaluated here. {HOW_TO}")
         counts = {len(values) for values in log.scores.get(group, {}).values()}
-        if counts - {len(selection.groups()[group])}:
-            raise DataError(f"{path}: has not one score a prompt. {HOW_TO}")
+        if counts - {len(here[group])}:
+            raise DataError(f"{path}: has not one score a prompt of the {group} set. {HOW_TO}")
     return log.scores
 
 
