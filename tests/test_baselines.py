@@ -29,6 +29,7 @@ from easyedit_unlearn.baselines.refusals import PO
 from easyedit_unlearn.baselines.rmu import RMU
 from easyedit_unlearn.baselines.rounds import still_given
 from easyedit_unlearn.baselines.task_vector import TaskVector
+from easyedit_unlearn.baselines.trainable import trainable
 from easyedit_unlearn.components import Job, no_progress
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError
 from easyedit_unlearn.experiment.config import EvalConfig
@@ -590,7 +591,7 @@ def test_training_is_without_dropout_and_leaves_the_model_as_it_was(gpt2):
     model, tokenizer = gpt2
     ids = torch.tensor([tokenizer("Who?").input_ids])
     model.transformer.drop.p = 0.3
-    with trainer._trainable(model, None):
+    with trainable(model, None):
         model.train()
         assert torch.equal(model(ids).logits, model(ids).logits)
     assert model.transformer.drop.p == 0.3

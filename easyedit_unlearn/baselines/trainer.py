@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from easyedit_unlearn.baselines.dataset import EpochOrder, Part, UnlearnDataset,
 from easyedit_unlearn.baselines.frozen import Memory, remember, seeing
 from easyedit_unlearn.baselines.precision import in_float32
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
+from easyedit_unlearn.baselines.trainable import trainable
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.model.inference import answer_logits, pad_id
-from easyedit_unlearn.model.weights import checkpointing, checkpointing_off
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[Any, Batch], torch.Tensor]
@@ -96,7 +95,7 @@ def train(
 
     ``step_end`` is called after every optimiser step, ``epoch_end`` after every epoch, with the number of those past.
     """
-    with tempfile.TemporaryDirectory() as scratch, _trainable(model, names):
+    with tempfile.TemporaryDirectory() as scratch, trainable(model, names):
         arguments = _Arguments(
             output_dir=scratch,
             learning_rate=hparams.learning_rate,
@@ -219,40 +218,3 @@ def _checkpointing_arguments(wanted: bool) -> dict[str, Any]:
     fields = TrainingArguments.__dataclass_fields__
     name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}} if wanted else {}
-
-
-@contextmanager
-def _trainable(model: Any, names: Collection[str] | None) -> Iterator[None]:
-    """The named parameters, or all, train within, without dropout: what is remembered of the frozen model is so too.
-    Afterwards the Trainer's switches on the model are as they were."""
-    use_cache, recomputes = getattr(model.config, "use_cache", None), checkpointing(model)
-    training, device, forward = model.training, model.device, model.__dict__.get("forward")
-    dropouts = [(module, name) for module in model.modules() for name in _DROPOUTS if _is_dropout(module, name)]
-    rates = [getattr(module, name) for module, name in dropouts]
-    for module, name in dropouts:
-        setattr(module, name, 0.0)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(names is None or name in names)
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        if not recomputes:
-            checkpointing_off(model)
-        if use_cache is not None:
-            model.config.use_cache = use_cache
-        for (module, name), rate in zip(dropouts, rates, strict=True):
-            setattr(module, name, rate)
-        model.train(training)
-        model.__dict__.pop("forward", None)  # accelerate wraps it for mixed precision
-        if forward is not None:
-            model.__dict__["forward"] = forward
-        if model.device != device and not getattr(model, "hf_device_map", None):
-            model.to(device)  # the Trainer trains on the first GPU
-
-
-_DROPOUTS = ("p", "attention_dropout", "attn_dropout", "hidden_dropout")
-
-
-def _is_dropout(module: Any, name: str) -> bool:
-    return (name != "p" or isinstance(module, torch.nn.Dropout)) and isinstance(getattr(module, name, None), float)
