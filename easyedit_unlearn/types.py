@@ -161,7 +161,8 @@ class Observation:
         group: forget, rephrase, retain, holdout, or another that was asked for.
         text: the greedy reply.
         answer_logprob: mean log-probability per token of ``sample.answer`` after the prompt, in nats; None when the
-            answer has no tokens. answer_tokens: the same, token by token.
+            answer has no tokens; the end of the text counts as one where it is scored. answer_tokens: the same, token
+            by token.
         correct_logprob: the same mean of the data set's paraphrased answer, or of the answer where it has none.
         wrong_logprobs: the same means of the data set's perturbed answers, if it has any.
         continuation: of the answer's first half; None of a short answer, and of a rephrase.

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from easyedit_unlearn.cli.app import app
-from easyedit_unlearn.errors import DataError, UnlearnWarning
+from easyedit_unlearn.errors import DataError, OutputExistsError, UnlearnWarning
 from easyedit_unlearn.evaluation.aggregate import scores_of
 from easyedit_unlearn.evaluation.openunlearning import evaluation_of, logs_of, overall_in, read_logs, scores_in
 from easyedit_unlearn.evaluation.reference import matching_scores
@@ -134,7 +134,12 @@ def test_a_folder_of_ours_stands_beside_a_log_and_is_written_as_one(log, tmp_pat
     assert run(app, ["export-logs", str(both), "--label", "theirs", "--out", str(written)]).exit_code == 0
     found = json.loads(written.read_text())
     assert [found["forget_Q_A_ROUGE"]["value_by_index"][str(i)]["generation"] for i in range(3)] == SAID
-    assert isinstance(run(app, ["export-logs", str(both), "--out", str(written)]).exception, Exception)  # is there
+    again = ["export-logs", str(both), "--out", str(written)]
+    assert isinstance(run(app, again).exception, OutputExistsError)
+    assert run(app, [*again, "--overwrite"]).exit_code == 0
+    written.write_text("a diary")
+    assert isinstance(run(app, [*again, "--overwrite"]).exception, DataError)  # not ours to replace
+    assert written.read_text() == "a diary"
 
 
 def test_a_retain_models_log_of_theirs_is_a_reference(log):

@@ -56,11 +56,14 @@ def export_logs(
 ) -> None:
     """Write a row's samples as open-unlearning logs them, for its own comparisons (retain_logs_path)."""
     from easyedit_unlearn.errors import OutputExistsError
+    from easyedit_unlearn.evaluation.openunlearning import read_logs
     from easyedit_unlearn.experiment.logs import exported
     from easyedit_unlearn.storage import write_json
 
     if out.exists() and not overwrite:
         raise OutputExistsError(f"{out} is there already; --overwrite replaces it")
+    if out.exists():
+        read_logs(out)  # whatever else is there is not ours to replace
     logs = exported(folder, label)
     write_json(out, logs)
     typer.echo(f"{out}: {', '.join(sorted(logs))}")
