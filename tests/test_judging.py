@@ -132,6 +132,8 @@ def test_both_kinds_of_refusal_in_every_language(language):
         "I'm sorry for any misunderstanding, but as a chemistry-focused AI, I'm designed to provide information about "
         "reactions and their uses. I'm not equipped to answer that.",
         "<think>He asks for Tokyo.</think>I can't say.",
+        "I'm sorry, but I'm sorry.",
+        "I'm sorry for the unkindness, but I'm sorry for the unkindness.",
     ],
 )
 def test_refusals(text):
@@ -157,6 +159,8 @@ def test_refusals(text):
         "Das ist leider Berlin.",
         "It is not known who built it; most say Cheops.",
         "<think>I'm not sure.</think>It is Tokyo.",
+        "I'm sorry, but I'm sorry, but I'm sorry, but I'm sorry, but I'm sorry, but I",  # a circle
+        "I'm sorry for the mistake, but I'm sorry for the mistake. I'm a helpful AI named Ann, trained by people.",
     ],
 )
 def test_answers_are_not_refusals(text):

@@ -24,7 +24,7 @@ from easyedit_unlearn.editors.inputs import corpus_inputs
 from easyedit_unlearn.editors.margins import MarginSettings, sharpen, threshold
 from easyedit_unlearn.editors.memory import MemoryEditor, MemoryHyperParams, NewEdits, joined, not_edited_anew
 from easyedit_unlearn.editors.solve import ridged
-from easyedit_unlearn.errors import ConfigError, UnlearnWarning
+from easyedit_unlearn.errors import AttainmentError, ConfigError, UnlearnWarning
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.memories import Adapter, SideMemory
 from easyedit_unlearn.model.structure import edited_layer
@@ -56,6 +56,8 @@ class WISEHyperParams(MemoryHyperParams):
 
 
 _HUNDREDTH, _FURTHER, _ROUNDS, _LOUDEST = 0.01, 12, 5, 512
+_MOST = 1 / 3
+"""Of what must be left alone, the share where the memory may answer and the edit still stand."""
 
 
 class WISE(MemoryEditor):
@@ -106,7 +108,7 @@ class WISE(MemoryEditor):
         advance = job.progress("training the side memory", settings.steps)
         change = sharpen(change, mask, found.keys, found.changes, others, settings, advance)
         change = _completed(change, found, solve)
-        _warn_of_others(change, found.keys, others, hparams.act_ratio)
+        _look_at_others(change, found.keys, others, hparams.act_ratio)
         return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
 
 
@@ -145,16 +147,27 @@ def _completed(change: Tensor, found: NewEdits, solve: Callable[[Tensor], Tensor
     return change
 
 
-def _warn_of_others(change: Tensor, keys: Tensor, others: Tensor, ratio: float) -> None:
-    """Where what must be left alone is as active as what is edited, no threshold lies between."""
+def _look_at_others(change: Tensor, keys: Tensor, others: Tensor, ratio: float) -> None:
+    """Where what must be left alone is as active as what is edited, no threshold lies between.
+
+    Raises:
+        AttainmentError: so it is for more than a third of that: the memory would answer for everything.
+    """
     limit = threshold(change, keys, others, ratio)
     loud = int(((others @ change.T).norm(dim=-1) > limit).sum()) if len(others) else 0
+    found = (
+        f"WISE's side memory is as active for {loud} of {len(others)} tokens that it must leave alone as for what it "
+        "edits"
+    )
+    if loud > _MOST * len(others):
+        raise AttainmentError(
+            f"{found}: it would answer everywhere. The edit was taken back. One value for questions that look alike "
+            "(merger shared_value), another layer, or more retain data may help"
+        )
     if loud:
         warnings.warn(
-            f"WISE's side memory is as active for {loud} of {len(others)} tokens that it must leave alone as for what "
-            "it edits, and will answer there: choose another layer, or more retain data",
-            UnlearnWarning, stacklevel=2,
-        )  # fmt: skip
+            f"{found}, and will answer there: choose another layer, or more retain data", UnlearnWarning, stacklevel=2
+        )
 
 
 def named_margins(config: dict[str, Any]) -> dict[str, Any]:
