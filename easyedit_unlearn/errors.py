@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 
@@ -19,8 +20,19 @@ class ConfigError(UnlearnError):
     def __init__(self, problem: str, *, file: str | Path | None = None, key: str | None = None, value: Any = None):
         self.problem, self.file, self.key, self.value = problem, file, key, value
         where = f"{file}: " if file is not None else ""
-        what = f"{key}: {value!r}: " if key is not None and value is not None else f"{key}: " if key else ""
+        what = f"{key}: {brief(value)}: " if key is not None and value is not None else f"{key}: " if key else ""
         super().__init__(f"{where}{what}{problem}")
+
+
+def brief(value: Any) -> str:
+    """What stands in a file, at most a line of it: it may be of any size."""
+    return _BRIEF.repr(value)
+
+
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 200
+_BRIEF.maxlist = _BRIEF.maxdict = _BRIEF.maxtuple = _BRIEF.maxset = 8
+_BRIEF.maxlevel = 4
 
 
 class UnknownNameError(UnlearnError):

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from easyedit_unlearn.bench.grid import Cell
 from easyedit_unlearn.config.derive import reference_file
 from easyedit_unlearn.config.shipped import resolve_path, shipped_hparams
@@ -23,6 +21,7 @@ from easyedit_unlearn.storage import sha256_of
 from easyedit_unlearn.tasks.data import data_dir
 from easyedit_unlearn.tasks.splits import load, parse_source
 from easyedit_unlearn.versions import versions
+from easyedit_unlearn.yamls import load_yaml
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -41,7 +40,7 @@ def cell_key(cell: Cell, plugins: Plugins) -> str:
     parts = [
         cell.model_dump_json(),
         *(file.read_text(encoding="utf-8") for file in files),
-        _named_files([*(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files), cell.overrides]),
+        _named_files([*(load_yaml(file.read_text(encoding="utf-8")) for file in files), cell.overrides]),
         _digest(repr(load(own))) if own else "",
         [[info.name, info.version] for info in plugins.infos],
         placement(None)["device"],

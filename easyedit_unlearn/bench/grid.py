@@ -15,6 +15,7 @@ from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import read_hparams
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.splits import parse_source
+from easyedit_unlearn.yamls import load_yaml
 
 _OWN = ("unlearn.max_new_tokens", "unlearn.seed")
 """Keys that a block has names of its own for."""
@@ -141,7 +142,7 @@ def read_bench(path: Path, plugins: Plugins) -> tuple[str, list[Cell]]:
         HostError: a method needs an EasyEdit that is not installed.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=path) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:

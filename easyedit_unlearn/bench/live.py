@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from easyedit_unlearn.bench.cells import Outcome
+from easyedit_unlearn.report.terminal import printable
 
 
 class Live:
@@ -61,7 +62,7 @@ class Live:
             done, left = self._before + self._ended, self.left()
         error = f": {outcome['error']}" if outcome and outcome["status"] != "done" else ""
         line = f"[{done}/{self._total}] {self.names[key]} {seconds:.0f} s{error}{f', {left} left' if left else ''}"
-        self._console.print(Text(line, style="red" if error else ""), soft_wrap=True)
+        self._console.print(Text(printable(line), style="red" if error else ""), soft_wrap=True)
 
     def left(self) -> str:
         """By the mean of the cells so far; empty where nothing is known or left."""

@@ -17,6 +17,8 @@ from rich.text import Text
 from easyedit_unlearn import __version__
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.plugins.load import Plugins, load_plugins
+from easyedit_unlearn.report.terminal import printable
+from easyedit_unlearn.yamls import load_yaml
 
 app = typer.Typer(
     help="Run EasyEdit's knowledge editors as LLM unlearners, beside the unlearning baselines.",
@@ -35,7 +37,9 @@ class State:
 def registered() -> Plugins:
     plugins = load_plugins(strict=State.strict)
     for info in plugins.broken:
-        Console(stderr=True).print(Text(f"warning: plugin {info.name} was skipped: {info.error}", style="yellow"))
+        Console(stderr=True).print(
+            Text(printable(f"warning: plugin {info.name} was skipped: {info.error}"), style="yellow")
+        )
     return plugins
 
 
@@ -75,7 +79,7 @@ def changes_of(given: list[str] | None) -> dict[str, Any]:
     for text in given or []:
         key, equals, value = text.partition("=")
         try:
-            found[key.strip()] = yaml.safe_load(value)
+            found[key.strip()] = load_yaml(value)
         except (yaml.YAMLError, ValueError, RecursionError):
             equals = ""
         if not equals or not key.strip():

@@ -7,9 +7,11 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.cli.options import Copy, Delta, Overwrite, Target
+from easyedit_unlearn.report.terminal import printable
 
 
 @app.command()
@@ -26,7 +28,7 @@ def export(
     """Write an edit as what it is: a delta to put on and take off, an exact LoRA adapter, or a whole checkpoint."""
     from easyedit_unlearn.artefacts import export as command
 
-    with Console(stderr=True).status(f"exporting {source} as {kind}"):
+    with Console(stderr=True).status(Text(f"exporting {printable(str(source))} as {printable(kind)}")):
         done = command.export(source, kind, out, base=base, overwrite=overwrite)
     typer.echo(done)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.judging import is_refusal
+from easyedit_unlearn.yamls import load_yaml
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -32,7 +33,7 @@ def read_examples(path: Path | None) -> Examples:
     """The bundled examples, or a user's file. Raises DataError naming the file and what is wrong with it."""
     path = path or Path(__file__).with_name("examples.yaml")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML itself raises ValueError for dates
         raise DataError(f"{path}: cannot be read as examples: {' '.join(str(error).split())}") from None
     try:

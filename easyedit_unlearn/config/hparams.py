@@ -20,6 +20,7 @@ from easyedit_unlearn.config.settings import UnlearnSettings, parse_settings
 from easyedit_unlearn.config.shipped import resolve_path
 from easyedit_unlearn.errors import ConfigError, suggest
 from easyedit_unlearn.plugins.load import Plugins, default_plugins
+from easyedit_unlearn.yamls import load_yaml
 
 H = TypeVar("H", bound="UnlearnHyperParams")
 
@@ -81,7 +82,7 @@ class UnlearnHyperParams:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML itself raises ValueError for dates
         raise ConfigError(f"cannot be read as YAML: {' '.join(str(error).split())}", file=file) from None
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import time
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,10 @@ Answer with the number alone.
 
 <question>{question}</question>
 <reply>{reply}</reply>"""
+
+
+LARGEST = 2**20
+"""Bytes of an answer that are read: it is a number."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -46,6 +51,8 @@ class ChatJudge:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise UnlearnError(f"judge {self.url}: must be an http(s) address such as http://localhost:8000/v1")
+        if self.key is not None and not re.fullmatch(r"[!-~]+", self.key.strip()):
+            raise UnlearnError(f"judge {self.url}: the key in {JUDGE_KEY} has characters that no header may have")
 
     def score(self, question: str, refusal: str) -> float | None:
         """(rating - 1) / 4, or None when the reply does not hold one number alone, from 1 to 5."""
@@ -61,10 +68,23 @@ class ChatJudge:
         return (int(rating.group(1)) - 1) / 4 if rating else None
 
     def _post(self, body: bytes) -> Any:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key.strip()}"
         request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", body, headers)  # noqa: S310
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-                return json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
+                return json.loads(self._read(response))
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise UnlearnError(f"judge {self.url}: {error}") from error
+
+    def _read(self, response: Any) -> bytes:
+        """All of it, within ``timeout`` and ``LARGEST``: a socket's own timeout begins anew with every byte."""
+        until, found = time.monotonic() + self.timeout, b""
+        while piece := response.read1(2**16):
+            found += piece
+            if len(found) > LARGEST:
+                raise ValueError(f"answered with more than {LARGEST >> 20} MB")
+            if time.monotonic() > until:
+                raise TimeoutError(f"did not end its answer within {self.timeout:g} s")
+        return found

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from easyedit_unlearn.builtins import EASYEDIT
 from easyedit_unlearn.components import Method
 from easyedit_unlearn.config.schema import check_fields
@@ -20,6 +18,7 @@ from easyedit_unlearn.host.find import GET_MAIN, find_host
 from easyedit_unlearn.host.running import import_host
 from easyedit_unlearn.host.session import host_module
 from easyedit_unlearn.model.structure import edited_layer, parameters_of
+from easyedit_unlearn.yamls import load_yaml
 
 _TEMPLATED = frozenset(["ROME", "R-ROME", "MEMIT", "MEMIT-FE", "AlphaEdit", "SPHERE", "EMMET", "EAMET", "CORE", "FT"])
 """Change no more than ``rewrite_module_tmp`` of ``layers``; of others the whole model is kept."""
@@ -96,7 +95,7 @@ class HostEditor(Method):
         """What EasyEdit's own ``from_hparams`` adds: SimIE's base editor, whose file lies beside its own."""
         if self.name == "SimIE":
             file = str(hparams.source_file).replace("/SimIE/", f"/{hparams.base_method}/")
-            config = yaml.safe_load(resolve_path(file).read_text(encoding="utf-8"))
+            config = load_yaml(resolve_path(file).read_text(encoding="utf-8"))
             config.pop("unlearn", None)
             base = _dataclass(hparams.base_method)
             hparams._base_hparams = base(**check_fields(base, config, file, trusted=False))

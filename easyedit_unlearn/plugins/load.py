@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -89,8 +91,9 @@ def load_plugins(
         try:
             if any(other.name == info.name for other in plugins.infos[:-1]):
                 raise PluginError(f"another plugin is already called {info.name!r}")
-            found = _components_of(info, load())
-        except Exception as error:  # a plugin may raise anything
+            with redirect_stdout(sys.stderr):  # what it prints is no part of a command's answer
+                found = _components_of(info, load())
+        except (Exception, SystemExit) as error:  # a plugin may raise anything, and may not end the command
             if strict:
                 raise PluginError(f"plugin {info.name!r} is broken: {_say(error)}") from error
             info.status, info.error = "broken", _say(error)

@@ -103,6 +103,10 @@ def _metrics(before: Row | None, row: Row, metrics: Sequence[Component]) -> list
             *markdown_table(("of the whole", "before", "value", "what it is"), overall)]  # fmt: skip
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of what follows."""
+
+
 def _md(text: str) -> str:
-    flat = html.escape(" ".join(str(text).split()), quote=False)
+    flat = html.escape(_UNSEEN.sub("", " ".join(str(text).split())), quote=False)
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", flat)

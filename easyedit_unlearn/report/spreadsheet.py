@@ -15,6 +15,9 @@ _FIRST = ("setting", "label", "method", "engine", "mode", "target", "merge", "mo
           "n_known", "n_retain", "n_holdout", "n_requests")  # fmt: skip
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
 def csv_text(results: Results, columns: Sequence[Column]) -> str:
     """Plain numbers; each share with the ends of its interval; the metrics of the whole; why a method stopped."""
     rows = [_flat(row, columns) for row in all_rows(results)]
@@ -40,4 +43,4 @@ def _text(value: Any) -> Any:
     """No cell may begin a formula."""
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA and len(value) > 1 else value
