@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from easyedit_unlearn.interrupts import uninterrupted
 from easyedit_unlearn.model.memories import attach, attached, detach
 
 
@@ -38,13 +39,13 @@ class Edit:
 
     def _put(self, model: PreTrainedModel, which: int) -> None:
         parameters = dict(model.named_parameters())
-        with torch.no_grad():
+        with uninterrupted(), torch.no_grad():
             for name, both in self.weights.items():
                 parameters[name].copy_(both[which])
-        for name, states in self.adapters.items():
-            detach(model, name)
-            if states[which] is not None:
-                attach(model, name, states[which])
+            for name, states in self.adapters.items():
+                detach(model, name)
+                if states[which] is not None:
+                    attach(model, name, states[which])
 
 
 class Snapshot:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnError
+from easyedit_unlearn.interrupts import uninterrupted
 from easyedit_unlearn.model.device import in_memory
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.memories import attached
@@ -60,7 +61,12 @@ class WeightGuard:
                 )
 
     def restore(self) -> None:
-        """Put every kept original back, the modules that an editor wrapped or hooked, and the flags."""
+        """Put every kept original back, the modules that an editor wrapped or hooked, and the flags; a Ctrl-C that
+        arrives meanwhile takes effect afterwards."""
+        with uninterrupted():
+            self._restore()
+
+    def _restore(self) -> None:
         for module, _training, children in self._modules:
             module._modules.clear()
             module._modules.update(children)
@@ -170,11 +176,16 @@ def guarded(model: nn.Module, names: Iterable[str] = ()) -> Iterator[WeightGuard
     guard = WeightGuard(model)
     guard.keep(names)
     try:
-        yield guard
+        try:
+            yield guard
+            with uninterrupted():
+                guard.reset_flags()
+        except BaseException:
+            guard.restore()
+            raise
     except BaseException:
-        guard.restore()
+        guard.restore()  # again, for the Ctrl-C that came before the first one had begun
         raise
-    guard.reset_flags()
 
 
 def raw(tensor: Tensor) -> Tensor:
