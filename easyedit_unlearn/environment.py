@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held by whoever changes what is the process's: random state, EasyEdit's globals, what is printed."""
 
 
 @contextmanager
@@ -59,3 +64,20 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A SIGINT that arrives within takes effect at the end. In a thread other than the main one nothing is held back:
+    signals never arrive there."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    arrived: list[FrameType | None] = []
+    before = signal.signal(signal.SIGINT, lambda _number, frame: arrived.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if arrived and callable(before):
+            before(signal.SIGINT, arrived[0])

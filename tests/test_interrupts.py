@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from easyedit_unlearn.interrupts import uninterrupted
+from easyedit_unlearn.environment import uninterrupted
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.host
 
-from conftest import FACTS, copied_weights, same_weights, write_hparams
+from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer, write_hparams
 
 from easyedit_unlearn import ForgetSample, unlearn
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError
@@ -95,6 +99,25 @@ def test_an_interrupt_at_the_last_moment_leaves_the_model_as_it_was(taught, grad
     with pytest.raises(KeyboardInterrupt):
         unlearn(taught, forget=[QUESTION], method=graddiff, **KEEP)
     assert same_weights(taught[0], weights)
+
+
+def test_calls_from_two_threads_follow_one_another(taught_weights, graddiff):
+    """At once, they left sys.stdout a StringIO, EasyEdit's scorer a stub, and the random state changed."""
+    pairs = []
+    for _ in range(3):
+        pairs.append((tiny_llama(hidden=64), tiny_tokenizer()))
+        pairs[-1][0].load_state_dict(taught_weights)
+    alone = unlearn(pairs[0], forget=[QUESTION], method=graddiff, **KEEP)
+    state = sys.stdout, list(warnings.filters), random.getstate(), torch.get_rng_state()
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(unlearn, pair, forget=[QUESTION], method=graddiff, **KEEP) for pair in pairs[1:]]
+        results = [task.result() for task in tasks]
+    after = sys.stdout, list(warnings.filters), random.getstate(), torch.get_rng_state()
+    assert after[0] is state[0] and after[1:3] == state[1:3]
+    assert torch.equal(after[3], state[3])
+    for result in results:
+        assert same_weights(result.model, copied_weights(alone.model))
+        assert result.metrics["forget_answer_rate"] == {"before": 1.0, "after": 0.0}
 
 
 def test_a_split_of_a_task_counts_as_what_it_is(taught, graddiff, facts_file):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from easyedit_unlearn.components import Options
 from easyedit_unlearn.config.derive import hparams_name
+from easyedit_unlearn.environment import ONE_AT_A_TIME
 from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.choosing import Samples, chosen_method, nearest_first, off_topic, source_of
 from easyedit_unlearn.experiment.config import EvalConfig
@@ -73,10 +74,11 @@ def unlearn(
         HostError: no EasyEdit is installed.
         DivergenceError: numbers are not finite any more.
 
-    Whatever is raised, Ctrl-C included, the model is bitwise as it was.
+    Whatever is raised, Ctrl-C included, the model is bitwise as it was. Calls from several threads follow one another:
+    EasyEdit's globals, the random state and what is printed are the process's.
     """
     plugins = plugins or default_plugins()
-    with Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
+    with ONE_AT_A_TIME, Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
         pair = model if isinstance(model, tuple) else load_model(model, **placed(device, dtype, device_map))
         goal = source_of(forget, pair, plugins, "forget")
         name, why = _method(method, pair, parse_split(goal.split)[1] or len(load(goal)), plugins)

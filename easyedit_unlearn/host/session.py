@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from easyedit_unlearn.components import Progress, no_progress
-from easyedit_unlearn.environment import own_random_state
+from easyedit_unlearn.environment import ONE_AT_A_TIME, own_random_state
 from easyedit_unlearn.host.cpu import CudaToCpu
 from easyedit_unlearn.host.find import PACKAGE, require_host
 from easyedit_unlearn.model.weights import WeightGuard, check_writable, guarded
@@ -65,12 +65,13 @@ def session(model: nn.Module, seed: int) -> Iterator[Session]:
     """Run one unlearning call. Nested calls on the same model (``edit`` calls ``edit_requests``) share the outer one.
 
     On any exception every kept weight is put back; the random state and EasyEdit's module globals are put back always.
+    They are the process's, so another thread's call waits.
     """
     outer = _active.get()
     if outer is not None and outer.guard.model is model:
         yield outer
         return
-    with own_random_state(seed), _fresh_globals(), guarded(model) as guard:
+    with ONE_AT_A_TIME, own_random_state(seed), _fresh_globals(), guarded(model) as guard:
         mine = Session(guard)
         token = _active.set(mine)
         try:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from easyedit_unlearn.interrupts import uninterrupted
+from easyedit_unlearn.environment import uninterrupted
 from easyedit_unlearn.model.memories import attach, attached, detach
 
 

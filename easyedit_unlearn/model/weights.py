@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from easyedit_unlearn.environment import uninterrupted
 from easyedit_unlearn.errors import ConfigError, DivergenceError, UnlearnError
-from easyedit_unlearn.interrupts import uninterrupted
 from easyedit_unlearn.model.device import in_memory
 from easyedit_unlearn.model.hooks import WRAPPERS
 from easyedit_unlearn.model.memories import attached
