@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.host
 from conftest import FACTS, copied_weights, same_weights, tiny_llama, tiny_tokenizer, write_hparams
 
 from easyedit_unlearn import ForgetSample, unlearn
+from easyedit_unlearn.baselines.ascent import GradDiff
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, OutputExistsError, UnlearnError
 from easyedit_unlearn.experiment.choosing import chosen_method, nearest_first, off_topic, own_answer
 from easyedit_unlearn.model.load import load_model
@@ -101,7 +104,7 @@ def test_an_interrupt_at_the_last_moment_leaves_the_model_as_it_was(taught, grad
     assert same_weights(taught[0], weights)
 
 
-def test_calls_from_two_threads_follow_one_another(taught_weights, graddiff):
+def test_calls_from_two_threads_follow_one_another(taught_weights, graddiff, monkeypatch):
     """At once, they left sys.stdout a StringIO, EasyEdit's scorer a stub, and the random state changed."""
     pairs = []
     for _ in range(3):
@@ -109,12 +112,23 @@ def test_calls_from_two_threads_follow_one_another(taught_weights, graddiff):
         pairs[-1][0].load_state_dict(taught_weights)
     alone = unlearn(pairs[0], forget=[QUESTION], method=graddiff, **KEEP)
     state = sys.stdout, list(warnings.filters), random.getstate(), torch.get_rng_state()
+    both, met = threading.Barrier(2), []
+    train = GradDiff.apply
+
+    def waiting(self, job):
+        with suppress(threading.BrokenBarrierError):
+            both.wait(3)
+            met.append(job)  # the other is within an edit too
+        train(self, job)
+
+    monkeypatch.setattr(GradDiff, "apply", waiting)
     with ThreadPoolExecutor(2) as pool:
         tasks = [pool.submit(unlearn, pair, forget=[QUESTION], method=graddiff, **KEEP) for pair in pairs[1:]]
         results = [task.result() for task in tasks]
     after = sys.stdout, list(warnings.filters), random.getstate(), torch.get_rng_state()
     assert after[0] is state[0] and after[1:3] == state[1:3]
     assert torch.equal(after[3], state[3])
+    assert met == []
     for result in results:
         assert same_weights(result.model, copied_weights(alone.model))
         assert result.metrics["forget_answer_rate"] == {"before": 1.0, "after": 0.0}
