@@ -425,13 +425,28 @@ def test_the_dual_variable_waits_for_the_epochs_of_warm_up():
 
 
 def test_training_tells_a_loss_of_its_epochs(taught, tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(DualLoss, "epoch_end", lambda self, past: told.append(past))
+    """PDU as published: its dual variable waits for the warm-up, and then follows after every micro-batch."""
+    told, end = [], DualLoss.epoch_end
+
+    def noted(self, past):
+        told.append((past, self.dual))
+        end(self, past)
+
+    monkeypatch.setattr(DualLoss, "epoch_end", noted)
     model, tokenizer = taught
-    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "p.yaml", "PDU", num_train_epochs=3))
+    changes = {"num_train_epochs": 3, "dual_warmup_epochs": 2, "per_device_train_batch_size": 1, "dual_lr": 1.0}
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "p.yaml", "PDU", **changes))
     pairs = pairs_for(tokenizer, FACTS[2:])
     hparams.method.apply(Job(model, tokenizer, requests_for(tokenizer, FACTS[:2]), hparams, pairs))
-    assert told == [1, 2, 3]
+    assert [past for past, _ in told] == [1, 2, 3]
+    assert told[0][1] == told[1][1] == 100.0
+    assert told[2][1] < 100.0 - 0.4  # twice about 0.3, which is allowed and not used
+    hparams.dual_warmup_epochs = 3
+    with pytest.raises(ConfigError, match="dual_warmup_epochs: 3: the dual variable would never follow in 3 epochs"):
+        hparams.method.check(model, hparams)
+    hparams.dual_warmup_epochs, hparams.warmup_epochs = 0, 4.0
+    with pytest.raises(ConfigError, match="warmup_epochs: 4.0: is more than num_train_epochs, 3"):
+        hparams.method.check(model, hparams)
 
 
 def test_warm_up_in_epochs_does_not_shrink_with_them():
@@ -453,9 +468,13 @@ def test_ceu_leaves_each_answers_first_token_alone(taught_weights, tmp_path):
     assert answers.without_first(0) is answers
     by_item = Answers.of(logits, labels, reference=torch.arange(3.0)).without_first(2)
     assert by_item.frozen.tolist() == [0, 1, 2]
-    method = default_plugins().methods.get("CEU")
-    found = [trained(method, taught_weights, tmp_path / "h.yaml", ignore_first_n_answer_tokens=n)[2] for n in (0, 1)]
-    assert found[0] != found[1]
+    hparams = UnlearnHyperParams.from_hparams(write_hparams(tmp_path / "c.yaml", "CEU", answer_tokens="fact"))
+    model, tokenizer = tiny_llama(hidden=64), tiny_tokenizer()
+    one = len(tokenizer(FACTS[0][1], add_special_tokens=False).input_ids)
+    hparams.ignore_first_n_answer_tokens = one
+    job = Job(model, tokenizer, requests_for(tokenizer, FACTS[:1]), hparams, pairs_for(tokenizer, FACTS[2:]))
+    with pytest.raises(ConfigError, match=f"leaves nothing to forget of .* whose answer has {one} tokens; give 0"):
+        hparams.method.apply(job)
 
 
 def test_labels_say_what_departs_from_the_published_method(tmp_path):
@@ -468,8 +487,11 @@ def test_labels_say_what_departs_from_the_published_method(tmp_path):
     assert departures("NPO", layers=[1]) == "NPO (some weights)"
     assert departures("NPO", rank=4) == "NPO (LoRA)"
     assert departures("UNDIAL", rank=8) == "UNDIAL"
-    assert departures("UNDIAL", alpha=1, rounds=2) == "UNDIAL (rounds, retain)"
+    assert departures("UNDIAL", alpha=1, rounds=2) == "UNDIAL (rounds, all weights, retain)"
+    assert departures("UNDIAL", layers=[1]) == "UNDIAL (some weights)"
     assert departures("CEU", alpha=1) == "CEU (retain)"
+    assert departures("CEU", ignore_first_n_answer_tokens=0) == "CEU (first token)"
+    assert departures("PDU", dual_update_upon="step", dual_warmup_epochs=0) == "PDU (dual per step, no dual warm-up)"
     assert departures("LUNAR", layer=1) == "LUNAR"
     assert departures("LUNAR", layer=1, tokens="subject", rescale=True) == "LUNAR (subject, rescaled)"
 

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
 
-from conftest import FACTS, tiny_llama
+from conftest import FACTS, tiny_llama, tiny_tokenizer
 
 from easyedit_unlearn.baselines.dataset import encode_requests
 from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
@@ -18,9 +18,11 @@ from easyedit_unlearn.model import forced, inference
 from easyedit_unlearn.model.forced import answer_logprobs, answer_tokens
 from easyedit_unlearn.model.inference import IGNORED, answer_logits, answer_nll, generate_replies, pad_pairs, perplexity
 from easyedit_unlearn.model.memories import SequenceMemory, SideMemory, attach
-from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt, reply_end
 from easyedit_unlearn.model.shared import beginning_of, by_token
 from easyedit_unlearn.model.thinking import THOUGHT
+from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.types import ForgetSample, Observation
 
 PROMPTS = ["Hello", "What is it?", "A much longer prompt than the others, so that padding matters."]
 
@@ -114,8 +116,8 @@ def test_an_answer_after_inst_begins_with_no_lone_space():
 
 def test_the_end_of_a_whole_answer_is_scored_by_itself(llama):
     model, tokenizer = llama
-    pairs = [("Who?", "Tokyo"), ("", "a plain text"), ("Who?", "")]
-    found = answer_tokens(model, tokenizer, pairs, end=True)
+    pairs, end = [("Who?", "Tokyo"), ("", "a plain text"), ("Who?", "")], tokenizer.eos_token_id
+    found = answer_tokens(model, tokenizer, pairs, end=end)
     without = answer_tokens(model, tokenizer, pairs)
     assert found[1].end is None and found[2] is None
     assert found[0].logprobs == pytest.approx(without[0].logprobs, rel=1e-5)
@@ -123,11 +125,38 @@ def test_the_end_of_a_whole_answer_is_scored_by_itself(llama):
     before, said = encode_pair(tokenizer, *pairs[0], end=True)
     with torch.no_grad():
         logits = model.double()(input_ids=torch.tensor([before + said])).logits[0, -2].log_softmax(-1)
-    assert found[0].end == pytest.approx(logits[tokenizer.eos_token_id].item(), rel=1e-5)
-    model.float().config.max_position_embeddings = len(before) + len(said) - 1
+    assert found[0].end == pytest.approx(logits[end].item(), rel=1e-5)
+    model.float().config.max_position_embeddings = len(before) + len(said) - 1  # all of the answer, and not its end
+    (whole,) = answer_tokens(model, tokenizer, pairs[:1], end=end)
+    assert whole.end is None and not whole.cut and len(whole.logprobs) == len(said) - 1
+    model.config.max_position_embeddings -= 1
     with pytest.warns(UnlearnWarning):
-        (cut,) = answer_tokens(model, tokenizer, pairs[:1], end=True)
-    assert cut.cut and cut.end is None and len(cut.logprobs) == len(said) - 1
+        (cut,) = answer_tokens(model, tokenizer, pairs[:1], end=end)
+    assert cut.cut and cut.end is None and len(cut.logprobs) == len(said) - 2
+
+
+def test_a_reply_ends_as_the_template_ends_a_turn():
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    turn = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    assert turn != tokenizer.eos_token_id
+    assert reply_end(tokenizer, "raw") == tokenizer.eos_token_id
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+    assert reply_end(tokenizer, "chat") == turn
+    for closing in ("", "\n", "{{ eos_token }}", " over"):
+        tokenizer.chat_template = f"{{% for m in messages %}}{{{{ m.content }}}}{closing}{{% endfor %}}"
+        assert reply_end(tokenizer, "chat") == tokenizer.eos_token_id
+
+
+def test_what_puts_out_no_numbers_is_undefined_in_every_metric():
+    logits = torch.full((3, 5), float("nan"))
+    tokens = forced._tokens(logits, torch.tensor([1, 2, 3]))
+    seen = Observation(ForgetSample("1", "Q?", "a"), "forget", "Q?", "a", float("nan"), tokens, float("nan"), (-1.0,))
+    for name in (
+        "mrr", "top_hit_ratio", "exact_memorization", "extraction_strength", "mia_loss", "mia_zlib", "mia_min_k",
+        "mia_min_k++", "answer_prob", "truth_ratio",
+    ):  # fmt: skip
+        assert default_plugins().metrics.get(name).score(seen) is None, name
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])

@@ -159,6 +159,7 @@ def test_refusals(text):
         "Das ist leider Berlin.",
         "It is not known who built it; most say Cheops.",
         "<think>I'm not sure.</think>It is Tokyo.",
+        "I'm afraid it is Rome. I'm sorry.",
         "I'm sorry, but I'm sorry, but I'm sorry, but I'm sorry, but I'm sorry, but I",  # a circle
         "I'm sorry for the mistake, but I'm sorry for the mistake. I'm a helpful AI named Ann, trained by people.",
     ],

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.errors import DataError, OutputExistsError, UnlearnWarning
 from easyedit_unlearn.evaluation.aggregate import scores_of
-from easyedit_unlearn.evaluation.openunlearning import evaluation_of, logs_of, overall_in, read_logs, scores_in
+from easyedit_unlearn.evaluation.openunlearning import evaluation_from, logs_to, overall_from, read_logs, scores_from
 from easyedit_unlearn.evaluation.reference import matching_scores
 from easyedit_unlearn.experiment.logs import exported, imported
 from easyedit_unlearn.experiment.rejudge import read_results
 from easyedit_unlearn.plugins.load import default_plugins
+from easyedit_unlearn.report.pages import write_report
+from easyedit_unlearn.results import Results
 from easyedit_unlearn.types import ForgetSample, Selection
 
 METRICS = list(default_plugins().metrics)
@@ -33,32 +35,33 @@ def metric(agg, **columns):
 
 
 LOSSES = [0.5, 1.0, 2.0]
+PROBS = [math.exp(-loss) for loss in LOSSES]
 RATIOS = [0.5, 4.0, 1.0]
 SAID = ["Her name is Ann.", "I can't help with that.", "Ann Ann Ann"]
 LOGS = {
-    "forget_Q_A_Prob": metric(0.36, prob=[math.exp(-x) for x in LOSSES], avg_loss=LOSSES),
+    "forget_Q_A_Prob": metric(sum(PROBS) / 3, prob=PROBS, avg_loss=LOSSES),
     "forget_Q_A_PERT_Prob": metric(0.1, prob=[[0.1, 0.2]] * 3, avg_loss=[[2.3, 1.6]] * 3),
     "forget_Q_A_ROUGE": metric(
         0.5, rouge1_recall=[1.0, 0.0, 0.5], rougeL_f1=[0.9, 0.0, 0.4], rougeL_recall=[1.0, 0.0, 0.5],
         input=["user\nWho?\nassistant\n"] * 3, ground_truth=["Ann"] * 3, generation=SAID,
     ),
-    "forget_truth_ratio": metric(0.58, score=RATIOS),
+    "forget_truth_ratio": metric((0.5 + 0.25 + 1.0) / 3, score=RATIOS),
     "extraction_strength": metric(0.4, score=[0.2, 0.4, None]),
     "retain_Q_A_Prob": metric(0.8, prob=[0.7, 0.9], avg_loss=[0.35, 0.1]),
     "retain_Q_A_ROUGE": metric(0.75, rouge1_recall=[1.0, 0.5], rougeL_f1=[1.0, 0.5], rougeL_recall=[1.0, 0.5]),
-    "retain_Truth_Ratio": metric(0.5, score=[0.25, 0.75]),
+    "retain_Truth_Ratio": metric(0.375, score=[0.25, 3.0]),
     "ra_Q_A_Prob_normalised": metric(0.5, prob=[0.5]),
     "ra_Q_A_ROUGE": metric(1.0, rouge1_recall=[1.0], rougeL_recall=[1.0]),
-    "ra_Truth_Ratio": metric(0.5, score=[0.5]),
+    "ra_Truth_Ratio": metric(0.4, score=[0.6]),
     "wf_Q_A_Prob_normalised": metric(0.5, prob=[0.5]),
     "wf_Q_A_ROUGE": metric(0.5, rouge1_recall=[0.5], rougeL_recall=[0.5]),
-    "wf_Truth_Ratio": metric(0.5, score=[0.5]),
+    "wf_Truth_Ratio": metric(0.7, score=[0.3]),
     "mia_min_k": {
         "forget": metric(3.0, score=[1.0, 2.0, 6.0]), "holdout": metric(5.0, score=[4.0, 5.0, 7.0]), "auc": 7 / 9,
         "agg_value": 7 / 9,
     },
     "forget_quality": {"agg_value": 0.07},
-    "model_utility": {"agg_value": 9 / (1 / 0.8 + 1 / 0.75 + 1 / 0.5 + 2 / 0.5 + 1 / 1.0 + 3 / 0.5)},
+    "model_utility": {"agg_value": 9 / sum(1 / part for part in (0.8, 0.75, 0.375, 0.5, 1.0, 0.4, 0.5, 0.5, 0.7))},
     "privleak": {"agg_value": -12.5},
 }  # fmt: skip
 
@@ -72,14 +75,14 @@ def log(tmp_path):
 
 
 def test_samples_come_in_the_order_of_their_numbers_and_with_our_sign(log):
-    found = scores_in(read_logs(log))
+    found = scores_from(read_logs(log))
     assert found["forget"]["answer_prob"] == pytest.approx([math.exp(-x) for x in LOSSES])
     assert found["forget"]["mia_loss"] == pytest.approx([-x for x in LOSSES])
     assert found["forget"]["truth_ratio"] == RATIOS
     assert found["forget"]["extraction_strength"] == [0.2, 0.4, None]
     assert found["holdout"]["mia_min_k"] == [-4.0, -5.0, -7.0]
     assert set(found) == {"forget", "retain", "real_authors", "world_facts", "holdout"}
-    assert overall_in(read_logs(log))["mia_min_k_auc"] == pytest.approx(7 / 9)
+    assert overall_from(read_logs(log))["mia_min_k_auc"] == pytest.approx(7 / 9)
 
 
 @pytest.mark.filterwarnings("error::easyedit_unlearn.errors.UnlearnWarning")
@@ -100,26 +103,61 @@ def test_a_log_becomes_a_row_whose_aggregates_are_theirs_and_whose_replies_are_j
     assert row["overall"]["forget_quality"] == pytest.approx(1.0)
 
 
-def test_what_is_written_reads_back_as_it_was(log, tmp_path):
-    logs = read_logs(log)
-    out = tmp_path / "ours"
-    assert CliRunner().invoke(app, ["import-logs", f"NPO={log}", "--out", str(out)]).exit_code == 0
-    records = [
-        {"group": s.observation.group, "question": s.observation.prompt, "answer": s.observation.sample.answer,
-         "after": s.observation.text, "scores_after": s.scores}
-        for s in evaluation_of(logs, lambda seen: {}).scored
+def records_of(logs):
+    return [
+        {"method": "NPO", "group": s.observation.group, "question": s.observation.prompt, "after": s.observation.text,
+         "answer": s.observation.sample.answer, "scores_after": s.scores}
+        for s in evaluation_from(logs, lambda seen: {}).scored
     ]  # fmt: skip
-    again = logs_of(records, overall_in(logs) | {"forget_truth_ratio": 0.58})
+
+
+def test_what_is_written_reads_back_as_it_was(log):
+    logs = read_logs(log)
+    again = logs_to(records_of(logs), overall_from(logs))
     missing = {"extraction_strength", "forget_Q_A_PERT_Prob"}  # one has no value for a sample, the other several
     assert set(LOGS) - set(again) == missing
-    for name in set(LOGS) - missing:
-        theirs, ours = LOGS[name], again[name]
-        assert ours["agg_value"] == pytest.approx(theirs["agg_value"], abs=0.01), name
-        for index, values in theirs.get("value_by_index", {}).items():
-            shared = {key: value for key, value in values.items() if key in ours["value_by_index"][index]}
-            assert shared and all(ours["value_by_index"][index][key] == pytest.approx(v) for key, v in shared.items()
-                                  if not isinstance(v, str))  # fmt: skip
-    assert scores_in(again)["forget"]["truth_ratio"] == RATIOS
+    assert {name: one["agg_value"] for name, one in again.items()} == {
+        name: pytest.approx(one["agg_value"]) for name, one in LOGS.items() if name not in missing
+    }
+    wanted = scores_from(logs)
+    del wanted["forget"]["extraction_strength"]
+    assert scores_from(again) == {
+        group: {name: pytest.approx(values) for name, values in columns.items()} for group, columns in wanted.items()
+    }
+    said = again["forget_Q_A_ROUGE"]["value_by_index"]
+    assert [said[str(i)]["generation"] for i in range(3)] == SAID
+
+
+def test_samples_are_joined_by_their_numbers_and_kept_where_nothing_was_said(tmp_path):
+    prob = {"agg_value": 0.5, "value_by_index": {str(i): {"prob": i / 10, "avg_loss": 1.0} for i in (0, 1, 2)}}
+    replies = {
+        str(i): {"rougeL_recall": i / 10, "input": "Q", "ground_truth": "Ann", "generation": said}
+        for i, said in ((0, ""), (2, "Ann"))
+    }
+    path = tmp_path / "x.json"
+    rouge = {"agg_value": 0.5, "value_by_index": replies}
+    path.write_text(json.dumps({"forget_Q_A_Prob": prob, "forget_Q_A_ROUGE": rouge}))
+    assert scores_from(read_logs(path))["forget"]["rougeL"] == [0.0, None, 0.2]
+    results = imported([("x", path)], METRICS)
+    found = [(one["id"], one["after"], one["scores_after"]["answer_rate"]) for one in results.samples]
+    assert found == [("forget-0", "", 0.0), ("forget-1", "", None), ("forget-2", "Ann", 1.0)]
+    assert results.rows[0]["forget_answer_rate"] == 0.5  # of the two that were asked
+
+
+def test_rows_of_one_name_are_told_apart_by_their_setting(log, tmp_path):
+    row = imported([("GA", log)], METRICS).rows[0]
+    sizes = [row | {"setting": "A", "size": size, "n_forget": size} for size in (1, 3)]
+    rows = [*sizes, row | {"setting": "B"}, row | {"setting": "B", "stopped": "why"}]
+    samples = imported([("GA", log)], METRICS).samples
+    records = [{**one, "setting": where} for where in ("A", "B") for one in samples]
+    folder = tmp_path / "bench"
+    write_report(Results(rows=rows, samples=records, status="complete"), folder, METRICS)
+    with pytest.raises(DataError, match=r"name one row with --label, and --setting .*: GA \(A\); GA \(B\)"):
+        exported(folder, "GA")
+    assert len(exported(folder, "GA", "B")["forget_Q_A_Prob"]["value_by_index"]) == 3
+    with pytest.raises(DataError, match="name one row"):
+        exported(folder, "NPO")
+    assert len(imported([("theirs", log), ("", folder)], METRICS).rows) == 5
 
 
 def test_a_folder_of_ours_stands_beside_a_log_and_is_written_as_one(log, tmp_path):
@@ -134,7 +172,7 @@ def test_a_folder_of_ours_stands_beside_a_log_and_is_written_as_one(log, tmp_pat
     assert run(app, ["export-logs", str(both), "--label", "theirs", "--out", str(written)]).exit_code == 0
     found = json.loads(written.read_text())
     assert [found["forget_Q_A_ROUGE"]["value_by_index"][str(i)]["generation"] for i in range(3)] == SAID
-    again = ["export-logs", str(both), "--out", str(written)]
+    again = ["export-logs", str(both), "--label", "NPO", "--out", str(written)]
     assert isinstance(run(app, again).exception, OutputExistsError)
     assert run(app, [*again, "--overwrite"]).exit_code == 0
     written.write_text("a diary")
@@ -149,6 +187,8 @@ def test_a_retain_models_log_of_theirs_is_a_reference(log):
     assert scores["forget"]["truth_ratio"] == RATIOS
     with pytest.raises(DataError, match="not one score a prompt of the forget set"):
         matching_scores(log, Selection(samples[:2]), asked)
+    with pytest.raises(DataError, match="scores the end of an answer; leave out --no-score-end"):
+        matching_scores(log, Selection(samples), asked | {"score_end": False})
 
 
 @pytest.mark.parametrize(
@@ -170,7 +210,7 @@ def test_what_is_no_log_is_told_in_one_line(tmp_path, text, said):
 
 
 def test_names_must_tell_rows_apart(log):
-    with pytest.raises(DataError, match="two of these are called A"):
+    with pytest.raises(DataError, match="two rows are called A"):
         imported([("A", log), ("A", log)], METRICS)
     with pytest.raises(DataError, match="no such file"):
         exported(log.parent, None)
@@ -182,4 +222,4 @@ def test_scores_that_are_no_numbers_are_undefined(tmp_path):
     path.write_text(f'{{"forget_truth_ratio": {{"agg_value": NaN, "value_by_index": {values}}}}}')
     (row,) = imported([("x", path)], METRICS).rows
     assert row["means"]["truth_ratio"]["forget"]["n"] == 1
-    assert scores_of(evaluation_of(read_logs(path), lambda seen: {}))["forget"]["truth_ratio"] == [None, 2.0]
+    assert scores_of(evaluation_from(read_logs(path), lambda seen: {}))["forget"]["truth_ratio"] == [None, 2.0]

@@ -16,7 +16,7 @@ from easyedit_unlearn import ForgetSample, UnlearnHyperParams, load_adapters, sa
 from easyedit_unlearn.editors.grace import SHY, deferral_radii
 from easyedit_unlearn.editors.inputs import inputs_of
 from easyedit_unlearn.editors.margins import MarginSettings, margin_loss, sharpen, threshold
-from easyedit_unlearn.editors.wise import _look_at_others, masked_least_squares, random_mask
+from easyedit_unlearn.editors.wise import _check_quiet, masked_least_squares, random_mask
 from easyedit_unlearn.errors import (
     AttainmentError,
     ConfigError,
@@ -386,14 +386,12 @@ def test_a_prompt_edited_again_takes_the_new_answer(alg_name, editor_for, taught
 def test_a_side_memory_that_would_answer_everywhere_is_none():
     """Twenty questions about one author have all but the keys of what must be left alone: it put out garbage for all of
     them, and a warning was all that said so."""
-    change, keys = torch.eye(4), torch.eye(4)[:, :1]
-    others = torch.eye(4)[[0, 1, 2]]
-    with pytest.warns(UnlearnWarning, match="as active for 1 of 4 tokens"):
-        _look_at_others(torch.diag(torch.tensor([1.0, 0.1, 0.1, 0.1])), keys, torch.eye(4), 0.8)
-    with pytest.raises(
-        AttainmentError, match="as active for 3 of 3 tokens .* it would answer everywhere.*shared_value"
-    ):
-        _look_at_others(change, keys, others, 0.8)
+    few = torch.diag(torch.tensor([1.0, 0.1, 0.1, 0.1]))
+    with pytest.warns(UnlearnWarning, match="active for 1 of the 4 tokens of plain text"):
+        _check_quiet(few, {"the retain prompts": torch.eye(4)[1:], "plain text": torch.eye(4)}, 0.8)
+    quiet = torch.zeros(100, 4)  # however much text is quiet: of the retain prompts it would answer all
+    with pytest.raises(AttainmentError, match="active for 3 of the 3 tokens of the retain .*everywhere.*shared_value"):
+        _check_quiet(torch.eye(4), {"the retain prompts": torch.eye(4)[:3], "plain text": quiet}, 0.8)
 
 
 @pytest.mark.filterwarnings("default")

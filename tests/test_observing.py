@@ -24,7 +24,7 @@ from easyedit_unlearn.evaluation.stored import Stored
 from easyedit_unlearn.model.forced import answer_tokens
 from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.processes import Process, _here
-from easyedit_unlearn.model.prompting import encode_pair, format_prompt
+from easyedit_unlearn.model.prompting import encode_pair, format_prompt, reply_end
 from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.types import ForgetSample, Selection
 
@@ -88,7 +88,7 @@ def test_the_end_of_an_answer_counts_unless_it_is_asked_not_to(llama):
         return next(s.scores["answer_prob"] for s in seen if s.observation.group == "holdout")
 
     prompt = format_prompt(llama[1], "Who does not?")
-    (tokens,) = answer_tokens(*llama, [(prompt, "nobody")], end=True)
+    (tokens,) = answer_tokens(*llama, [(prompt, "nobody")], end=reply_end(llama[1]))
     assert probability() == pytest.approx(math.exp(fmean((*tokens.logprobs, tokens.end))), rel=1e-5)
     assert probability(score_end=False) == pytest.approx(math.exp(fmean(tokens.logprobs)), rel=1e-5)
 

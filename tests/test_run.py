@@ -19,12 +19,13 @@ torch = pytest.importorskip("torch")
 
 from conftest import FACTS, copied_weights, same_weights, write_hparams
 
-from easyedit_unlearn import Asked, UnlearnHyperParams, evaluate
-from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn import Asked, ForgetSample, UnlearnHyperParams, evaluate
+from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.storage import MANIFEST
+from easyedit_unlearn.tasks.given import GivenSamples
 
 ROW = """
     method host engine model seed n_forget n_known forget_answer_rate forget_rougeL forget_refusal_rate
@@ -183,6 +184,19 @@ def test_a_method_that_diverges_gets_a_row_that_says_so(facts_file, taught_path,
     assert (row["label"], row["forget_answer_rate"], results["status"]) == ("GradDiff: stopped", None, "failed")
     assert "the model is as it was" in row["stopped"]
     assert "GradDiff: stopped" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_text_beyond_the_models_context_is_told_before_anything_is_asked(taught, monkeypatch):
+    from easyedit_unlearn.experiment import knowledge
+
+    monkeypatch.setattr(knowledge, "ask_all", lambda *_args, **_kwargs: pytest.fail("asked"))
+    question, answer, _ = FACTS[0]
+    for words in ({"question": f"{question} {'So? ' * 4000}"}, {"question": question, "rephrases": ["Why? " * 4000]}):
+        source = GivenSamples.source([ForgetSample("long-1", answer=answer, **words)])
+        with pytest.raises(
+            DataError, match="sample long-1: .*tokens, and with the reply more than the model's context"
+        ):
+            Run(taught, EvalConfig(source)).select()
 
 
 def test_rome_through_easyedit(facts_file, taught_path, tmp_path):

@@ -14,6 +14,7 @@ from easyedit_unlearn.baselines.rounds import still_given
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.baselines.trainer import train_on_parts
 from easyedit_unlearn.components import Job, Method
+from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.lowrank import linear_modules
 from easyedit_unlearn.model.prompting import encode
 from easyedit_unlearn.model.structure import chosen_parameters, context_length
@@ -58,7 +59,13 @@ class Baseline(Method):
         return chosen_parameters(model, hparams.layers, hparams.target_modules)
 
     def check(self, model: PreTrainedModel, hparams: Any) -> None:
-        """Raise UnlearnError where what it trains does not fit into memory; adapters are small."""
+        """Raise UnlearnError where what it trains does not fit into memory (adapters are small), ConfigError where
+        the learning rate would never be reached."""
+        if hparams.warmup_epochs > hparams.num_train_epochs:
+            raise ConfigError(
+                f"is more than num_train_epochs, {hparams.num_train_epochs}", key="warmup_epochs",
+                value=hparams.warmup_epochs,
+            )  # fmt: skip
         if not hparams.rank:
             smaller = "train a part of them (layers: [4, 5, 6], target_modules: [down_proj]) or adapters (rank: 8)"
             check_memory(model, frozenset(self.trains(model, hparams)), hparams.alg_name, smaller)

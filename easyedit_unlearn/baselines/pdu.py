@@ -13,7 +13,8 @@ from easyedit_unlearn.baselines.agreement import averaged
 from easyedit_unlearn.baselines.baseline import Baseline
 from easyedit_unlearn.baselines.losses import flatness_terms
 from easyedit_unlearn.baselines.settings import BaselineHyperParams
-from easyedit_unlearn.config.fields import NonNegative, Positive
+from easyedit_unlearn.config.fields import Count, NonNegative, Positive
+from easyedit_unlearn.errors import ConfigError
 
 
 @dataclass
@@ -23,6 +24,7 @@ class PDUHyperParams(BaselineHyperParams):
     stays as it is. ``dual_update_upon``: it follows after every micro-batch, as in the authors' code, or after every
     optimiser step, by the mean over its micro-batches: then gradient accumulation changes nothing."""
 
+    num_train_epochs: Count = 10
     gamma: Positive = 1.0
     eps: NonNegative = 0.3
     dual_init: NonNegative = 100.0
@@ -35,6 +37,19 @@ class PDU(Baseline):
     name = "PDU"
     HyperParams = PDUHyperParams
     parts = ("forget", "retain")
+
+    def departures(self, hparams: Any) -> list[str]:
+        """The authors' dual variable waits, and then follows after every micro-batch."""
+        usual, per_step = super().departures(hparams), hparams.dual_update_upon == "step"
+        return [*usual, *["dual per step"] * per_step, *["no dual warm-up"] * (not hparams.dual_warmup_epochs)]
+
+    def check(self, model: Any, hparams: Any) -> None:
+        super().check(model, hparams)
+        if hparams.dual_warmup_epochs >= hparams.num_train_epochs:
+            raise ConfigError(
+                f"the dual variable would never follow in {hparams.num_train_epochs} epochs; take fewer",
+                key="dual_warmup_epochs", value=hparams.dual_warmup_epochs,
+            )  # fmt: skip
 
     def start(self, hparams: Any) -> Callable[[Mapping[Any, Any]], Any]:
         return DualLoss(hparams)

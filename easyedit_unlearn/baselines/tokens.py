@@ -13,6 +13,7 @@ from easyedit_unlearn.baselines.baseline import Baseline
 from easyedit_unlearn.baselines.losses import ceu_terms, satimp_terms, undial_terms, wga_terms
 from easyedit_unlearn.baselines.settings import WeightedHyperParams
 from easyedit_unlearn.config.fields import NonNegative, Positive
+from easyedit_unlearn.errors import ConfigError
 
 
 class _TokenBaseline(Baseline):
@@ -76,7 +77,18 @@ class CEU(_TokenBaseline):
         return ceu_terms(forget.logits, forget.labels)
 
     def departures(self, hparams: Any) -> list[str]:
-        return super().departures(hparams) + ["retain"] * bool(hparams.alpha)
+        first = ["first token"] * (not hparams.ignore_first_n_answer_tokens)
+        return super().departures(hparams) + ["retain"] * bool(hparams.alpha) + first
+
+    def _data(self, job: Any, requests: Any) -> Any:
+        data, left_out = super()._data(job, requests), job.hparams.ignore_first_n_answer_tokens
+        for request, (_, reply) in zip(requests, data.given["forget"], strict=True):
+            if len(reply) <= left_out:
+                raise ConfigError(
+                    f"leaves nothing to forget of {request['prompt']!r}, whose answer has {len(reply)} tokens; give 0",
+                    key="ignore_first_n_answer_tokens", value=left_out,
+                )  # fmt: skip
+        return data
 
     def loss(self, batch: Mapping[Any, Any], hparams: Any) -> Any:
         later = batch["forget"].without_first(hparams.ignore_first_n_answer_tokens)
@@ -98,9 +110,10 @@ class UNDIAL(_TokenBaseline):
     remembers = (("forget", "logits"),)
 
     def departures(self, hparams: Any) -> list[str]:
-        """The published one trains adapters, whose number does not matter here, without a retain term."""
+        """The published one trains adapters, without a retain term."""
         usual = [word for word in super().departures(hparams) if word != "LoRA"]
-        return usual + ["retain"] * bool(hparams.alpha)
+        whole = not hparams.rank and "some weights" not in usual
+        return usual + ["all weights"] * whole + ["retain"] * bool(hparams.alpha)
 
     def terms(self, forget: Any, hparams: Any) -> Any:
         return undial_terms(forget.logits, forget.labels, forget.frozen, hparams.beta)

@@ -27,8 +27,8 @@ def import_logs(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """One table of what open-unlearning logged and what was measured here, replies judged by one yardstick."""
-    from easyedit_unlearn.evaluation.openunlearning import read_logs, scores_in
+    """One table of what open-unlearning logged, its replies judged anew, and of what was measured here."""
+    from easyedit_unlearn.evaluation.openunlearning import read_logs, scores_from
     from easyedit_unlearn.experiment.logs import imported
     from easyedit_unlearn.report.pages import FILES, write_report
     from easyedit_unlearn.report.table import table_columns
@@ -36,7 +36,7 @@ def import_logs(
     from easyedit_unlearn.storage import prepare_output
 
     metrics = list(registered().metrics)
-    reference = None if retain_log is None else scores_in(read_logs(retain_log))
+    reference = None if retain_log is None else scores_from(read_logs(retain_log))
     results = imported([_named(source) for source in sources], metrics, reference)
     results.command = command_line()
     prepare_output(out, overwrite=overwrite, names=FILES)
@@ -51,7 +51,8 @@ def import_logs(
 def export_logs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What run, evaluate or bench wrote.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Such as TOFU_EVAL.json.")],
-    label: Annotated[Optional[str], typer.Option(metavar="NAME", help="Which row; by default the last.")] = None,  # noqa: UP045
+    label: Annotated[Optional[str], typer.Option(metavar="NAME", help="Which row, where there are several.")] = None,  # noqa: UP045
+    setting: Annotated[Optional[str], typer.Option(metavar="NAME", help="Of which of a bench's settings.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
 ) -> None:
     """Write a row's samples as open-unlearning logs them, for its own comparisons (retain_logs_path)."""
@@ -64,7 +65,7 @@ def export_logs(
         raise OutputExistsError(f"{out} is there already; --overwrite replaces it")
     if out.exists():
         read_logs(out)  # whatever else is there is not ours to replace
-    logs = exported(folder, label)
+    logs = exported(folder, label, setting)
     write_json(out, logs)
     typer.echo(f"{out}: {', '.join(sorted(logs))}")
 

@@ -36,7 +36,8 @@ from easyedit_unlearn.model.structure import context_length, layer_name, mlp_out
 @dataclass
 class LUNARHyperParams(MethodHyperParams):
     """``layer``: whose MLP output weights change. ``coeff``: how far the forget tokens move, on the mean, in units of
-    the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's), or the subject's.
+    the refusal direction. ``tokens``: which move: all of a prompt's own (the paper's, but for what all
+    prompts begin with), or the subject's.
     ``retain_weight``: how much a retain token counts against one that moves. ``corpus_weight``: how much the mean key
     moment of plain text (``unlearn.native.corpus``) counts beside the sum over the retain set's tokens. ``rescale``:
     the forget tokens move by all of coeff on the mean; without it the update is the minimiser itself, as the authors'.

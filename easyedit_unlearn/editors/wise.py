@@ -8,7 +8,7 @@ paper's margin loss (equation 6) is then minimised without running the model.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -57,7 +57,7 @@ class WISEHyperParams(MemoryHyperParams):
 
 _HUNDREDTH, _FURTHER, _ROUNDS, _LOUDEST = 0.01, 12, 5, 512
 _MOST = 1 / 3
-"""Of what must be left alone, the share where the memory may answer and the edit still stand."""
+"""Of each kind of what must be left alone, the share where it may answer and the edit still stand."""
 
 
 class WISE(MemoryEditor):
@@ -108,8 +108,9 @@ class WISE(MemoryEditor):
         advance = job.progress("training the side memory", settings.steps)
         change = sharpen(change, mask, found.keys, found.changes, others, settings, advance)
         change = _completed(change, found, solve)
-        _look_at_others(change, found.keys, others, hparams.act_ratio)
-        return change, torch.tensor(threshold(change, found.keys, outside, hparams.act_ratio))
+        limit = threshold(change, found.keys, outside, hparams.act_ratio)
+        _check_quiet(change, {"the retain prompts": outside, "plain text": text}, limit)
+        return change, torch.tensor(limit)
 
 
 def _quiet_elsewhere(
@@ -147,27 +148,27 @@ def _completed(change: Tensor, found: NewEdits, solve: Callable[[Tensor], Tensor
     return change
 
 
-def _look_at_others(change: Tensor, keys: Tensor, others: Tensor, ratio: float) -> None:
-    """Where what must be left alone is as active as what is edited, no threshold lies between.
+def _check_quiet(change: Tensor, others: Mapping[str, Tensor], limit: float) -> None:
+    """Warn where the memory would answer for tokens that it must leave alone: no threshold lies between.
 
     Raises:
-        AttainmentError: so it is for more than a third of that: the memory would answer for everything.
+        AttainmentError: so it would for more than a third of a kind of them: it answers everywhere.
     """
-    limit = threshold(change, keys, others, ratio)
-    loud = int(((others @ change.T).norm(dim=-1) > limit).sum()) if len(others) else 0
-    found = (
-        f"WISE's side memory is as active for {loud} of {len(others)} tokens that it must leave alone as for what it "
-        "edits"
-    )
-    if loud > _MOST * len(others):
-        raise AttainmentError(
-            f"{found}: it would answer everywhere. The edit was taken back. One value for questions that look alike "
-            "(merger shared_value), another layer, or more retain data may help"
+    for kind, inputs in others.items():
+        loud = int(((inputs @ change.T).norm(dim=-1) > limit).sum()) if len(inputs) else 0
+        found = (
+            f"WISE's side memory is active for {loud} of the {len(inputs)} tokens of {kind}, which it must leave alone"
         )
-    if loud:
-        warnings.warn(
-            f"{found}, and will answer there: choose another layer, or more retain data", UnlearnWarning, stacklevel=2
-        )
+        if loud > _MOST * len(inputs):
+            raise AttainmentError(
+                f"{found}: it would answer everywhere. The edit was taken back. One value for questions that look "
+                "alike (merger shared_value), another layer, or more retain data may help"
+            )
+        if loud:
+            warnings.warn(
+                f"{found}, and will answer there: choose another layer, or more retain data", UnlearnWarning,
+                stacklevel=2,
+            )  # fmt: skip
 
 
 def named_margins(config: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ EDITING = ("reliability", "generality", "locality", "portability")
 Pair = tuple[str, str]
 """A question and the text after which, token by token, the model is asked what comes next."""
 EditingPairs = Mapping[str, Sequence[Pair]]
-Predictions = Mapping[Pair, tuple[int, ...]]
+Predictions = Mapping[Pair, tuple[tuple[int, ...], tuple[int, ...]]]
+"""The likeliest token at each of the text's, and the text's own."""
 
 
 def editing_pairs(before: Evaluation, targets: Sequence[Target]) -> EditingPairs:
@@ -40,8 +41,8 @@ def predictions(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], ask: Callable[[str], str],
     progress: Progress = no_progress,
 ) -> Predictions:  # fmt: skip
-    """The likeliest token at each of the text's, after the true ones before it. ``ask`` turns a question into the text
-    the model is given."""
+    """What the model predicts at each of the text's tokens, after the true ones before it. ``ask`` turns a question
+    into the text the model is given."""
     from easyedit_unlearn.model.forced import predicted
 
     different = list(dict.fromkeys(pairs))
@@ -49,7 +50,8 @@ def predictions(
         return {}
     encoded = [_joined(tokenizer, ask(question), text) for question, text in different]
     advance = progress("editing metrics", len(different))
-    return dict(zip(different, predicted(model, tokenizer, encoded, advance), strict=True))
+    found = predicted(model, tokenizer, encoded, advance)
+    return {pair: (said, tuple(own)) for pair, said, (_, own) in zip(different, found, encoded, strict=True)}
 
 
 def editing_metrics(
@@ -65,8 +67,9 @@ def editing_metrics(
     after = predictions(model, tokenizer, [pair for rows in pairs.values() for pair in rows], ask, progress)
 
     def share(name: str, pair: Pair) -> float | None:
-        wanted = before.get(pair, ()) if name == "locality" else _joined(tokenizer, ask(pair[0]), pair[1])[1]
-        equal = [a == b for a, b in zip(after[pair], wanted, strict=False)]
+        said, own = after[pair]
+        wanted = before[pair][0] if name == "locality" else own
+        equal = [a == b for a, b in zip(said, wanted, strict=False)]  # a long text may be cut
         return fmean(equal) if equal else None
 
     return {name: _mean([share(name, pair) for pair in rows]) for name, rows in pairs.items()}

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
+from typing import TypeGuard
 
 from easyedit_unlearn.types import AnswerTokens
 
@@ -45,17 +46,17 @@ def truth_ratio(correct: float | None, wrong: Sequence[float]) -> float | None:
 
 def mean_reciprocal_rank(tokens: AnswerTokens | None) -> float | None:
     """The mean over the answer's tokens of 1 / rank (MRR in PISTOL, arXiv 2406.16810, section 4)."""
-    return None if tokens is None or not tokens.ranks else fmean(1 / rank for rank in tokens.ranks)
+    return fmean(1 / rank for rank in tokens.ranks) if _sound(tokens) and tokens.ranks else None
 
 
 def top_hit_ratio(tokens: AnswerTokens | None, top: int = TOP) -> float | None:
     """The share of the answer's tokens whose rank is at most ``top`` (THR in PISTOL, arXiv 2406.16810, section 4)."""
-    return None if tokens is None or not tokens.ranks else fmean(rank <= top for rank in tokens.ranks)
+    return fmean(rank <= top for rank in tokens.ranks) if _sound(tokens) and tokens.ranks else None
 
 
 def extraction_strength(tokens: AnswerTokens | None) -> float | None:
     """1 - k/n, k the fewest tokens given after which greedy decoding says all the rest (arXiv 2012.07805)."""
-    if tokens is None:
+    if not _sound(tokens):
         return None
     wrong = [place for place, hit in enumerate(tokens.greedy, start=1) if not hit]
     return 1 - (wrong[-1] if wrong else 0) / len(tokens.greedy)
@@ -63,7 +64,7 @@ def extraction_strength(tokens: AnswerTokens | None) -> float | None:
 
 def exact_memorization(tokens: AnswerTokens | None) -> float | None:
     """The share of tokens that are the likeliest after the true ones before them (arXiv 2205.10770)."""
-    return None if tokens is None else fmean(tokens.greedy)
+    return fmean(tokens.greedy) if _sound(tokens) else None
 
 
 def loss_score(tokens: AnswerTokens | None) -> float | None:
@@ -102,6 +103,11 @@ def ngram_entropy(text: str) -> float | None:
     if len(words) < 2:
         return None
     return fmean([weight * _entropy(words, n) for n, weight in ((2, 2 / 3), (3, 4 / 3))])
+
+
+def _sound(tokens: AnswerTokens | None) -> TypeGuard[AnswerTokens]:
+    """Whether there are tokens, and numbers of all of them: among NaN every token has rank 1, and none is greedy."""
+    return tokens is not None and not any(map(math.isnan, tokens.logprobs))
 
 
 def _lowest(values: Sequence[float], share: float) -> float:

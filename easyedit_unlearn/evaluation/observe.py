@@ -10,7 +10,7 @@ from easyedit_unlearn.evaluation.formulas import loss_score
 from easyedit_unlearn.evaluation.questions import published_answers, questions_of
 from easyedit_unlearn.model.knowledge import reply_to
 from easyedit_unlearn.model.processes import shared_out
-from easyedit_unlearn.model.prompting import format_prompt
+from easyedit_unlearn.model.prompting import format_prompt, reply_end
 from easyedit_unlearn.types import (
     AnswerTokens,
     Observation,
@@ -84,7 +84,8 @@ def observe(
         (prompt, [sample.answer, sample.answer] if group == "rephrase" else published_answers(sample))
         for prompt, (group, sample, _) in zip(prompts, questions, strict=True)
     ]
-    forced = _forced(model, tokenizer, answers, progress, generation.score_end)
+    end = reply_end(tokenizer, generation.style) if generation.score_end else None
+    forced = _forced(model, tokenizer, answers, progress, end)
     own = [
         (group, (prompt, texts[0]) if group != "rephrase" else None)
         for (group, *_), (prompt, texts) in zip(questions, answers, strict=True)
@@ -106,7 +107,7 @@ def observe(
 
 def _forced(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answers: Iterable[tuple[str, Sequence[str]]],
-    progress: Progress, end: bool,
+    progress: Progress, end: int | None,
 ) -> dict[PromptAnswer, AnswerTokens | None]:  # fmt: skip
     """By (prompt, answer). The answers to one prompt stay together: it is run once for them."""
     from easyedit_unlearn.model.forced import answer_tokens

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from easyedit_unlearn.components import Progress
+from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.observe import GenerationConfig
 from easyedit_unlearn.model.knowledge import Store, ask_all, is_cut, knows
+from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
 
@@ -27,7 +29,12 @@ class Knowledge:
         self._before = replies or {}
 
     def of(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
-        """The keys of those that the model answers, and of plain texts."""
+        """The keys of those that the model answers, and of plain texts.
+
+        Raises:
+            DataError: a question, or a rephrase of one, is longer than the model's context.
+        """
+        self._check_lengths([sample for sample in samples if sample.key not in self.known and not sample.is_text])
         self.known.update({sample.key: True for sample in samples if sample.is_text})  # it is not asked for: all count
         new = [sample for sample in samples if sample.key not in self.known]
         if new:
@@ -38,6 +45,25 @@ class Knowledge:
             for sample, reply in zip(new, replies, strict=True):
                 self.replies[sample.question], self.known[sample.key] = reply, knows(sample, reply)
         return frozenset(sample.key for sample in samples if self.known[sample.key])
+
+    def _check_lengths(self, samples: Sequence[ForgetSample]) -> None:
+        """Before anything is asked: attention over a text of 40,000 characters takes tens of gigabytes."""
+        from easyedit_unlearn.model.structure import context_length
+
+        model, tokenizer = self._model
+        longest = context_length(model)
+        if longest is None:
+            return
+        texts = [(sample, text) for sample in samples for text in (sample.question, *sample.rephrases)]
+        for sample, text in texts:
+            if len(text.encode()) <= longest // 2:  # no token is shorter than a byte, so most need not be counted
+                continue
+            count = len(tokenizer(format_prompt(tokenizer, text, self._generation.style)).input_ids)
+            if count + self._generation.max_new_tokens > longest:
+                raise DataError(
+                    f"sample {sample.id}: {text[:60]!r}... has {count} tokens, and with the reply more than the "
+                    f"model's context of {longest} holds; shorten it"
+                )
 
     def with_reply(self, sample: ForgetSample) -> ForgetSample:
         """The reply just seen, when it holds the fact, is what the model would say: no need to ask again."""

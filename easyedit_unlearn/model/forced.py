@@ -43,19 +43,23 @@ def answer_tokens(
     *,
     batch_size: int = 16,
     advance: Advance | None = None,
-    end: bool = False,
+    end: int | None = None,
 ) -> list[AnswerTokens | None]:
     """The answer of each (prompt, answer), token by token; None where it has no tokens. What the model's context does
-    not hold of an answer is left out, with a warning. ``end``: also how likely the end-of-text token is after a whole
-    answer; a plain text, which follows no prompt, has none."""
-    ended = [end and bool(prompt and answer) and tokenizer.eos_token_id is not None for prompt, answer in pairs]
-    whole = [encode_pair(tokenizer, *pair, end=one) for pair, one in zip(pairs, ended, strict=True)]
-    encoded = [cut_to(context_length(model), pair) for pair in whole]
+    not hold of an answer is left out, with a warning. ``end``: also how likely this token is after a whole answer (see
+    ``prompting.reply_end``); a plain text, which follows no prompt, has none."""
+    longest, whole = context_length(model), [encode_pair(tokenizer, *pair) for pair in pairs]
+    encoded = [cut_to(longest, pair) for pair in whole]
+    closed = [
+        end is not None and bool(prompt and said) and (longest is None or len(ids) + len(said) < longest)
+        for (prompt, _), (ids, said) in zip(pairs, whole, strict=True)
+    ]
+    closing = [] if end is None else [end]
+    asked = [(ids, said + closing * more) for (ids, said), more in zip(encoded, closed, strict=True)]
     result: list[AnswerTokens | None] = [None] * len(pairs)
-    for i, logits, labels in _read(model, encoded, pad_id(tokenizer), batch_size, advance):
-        cut = len(encoded[i][1]) < len(whole[i][1])
-        found = replace(_tokens(logits, labels), cut=cut)
-        result[i] = _with_end(found) if ended[i] and not cut else found
+    for i, logits, labels in _read(model, asked, pad_id(tokenizer), batch_size, advance):
+        found = _tokens(logits, labels)
+        result[i] = _with_end(found) if closed[i] else replace(found, cut=len(encoded[i][1]) < len(whole[i][1]))
     return result
 
 

@@ -100,16 +100,17 @@ def format_prompt(
 
 
 def chat_text(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], thinking: bool | None = None
-) -> str | None:
-    """The conversation up to where the next reply begins; None where the template cannot express it (a role that it
-    does not have, roles that do not alternate). ``thinking``: the template's enable_thinking."""
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], thinking: bool | None = None, *,
+    generation: bool = True,
+) -> str | None:  # fmt: skip
+    """The conversation, with ``generation`` up to where the next reply begins; None where the template cannot express
+    it (a role that it does not have, roles that do not alternate). ``thinking``: the template's enable_thinking."""
     from jinja2 import TemplateError
 
     more: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
     try:
         text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True,
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=generation,
             **more,
         )  # fmt: skip
     except TemplateError:
@@ -121,6 +122,19 @@ def chat_text(
     if isinstance(bos, str) and added[:1] == [tokenizer.bos_token_id]:
         text = text.removeprefix(bos)
     return text
+
+
+def reply_end(tokenizer: PreTrainedTokenizerBase, style: PromptStyle = "auto") -> int | None:
+    """The token that ends a reply: the one by which the chat template closes a turn, where it is a special one (it need
+    not be the end of text: Gemma's ``<end_of_turn>``, Phi's ``<|end|>``), else the end-of-text token."""
+    mark = "\x00"
+    if resolve_style(tokenizer, style) == "chat":
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
+        after = (chat_text(tokenizer, turns, generation=False) or "").partition(mark)[2].lstrip()
+        ids = list(tokenizer(after, add_special_tokens=False).input_ids) if after else []
+        if ids and ids[0] in (*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})):
+            return int(ids[0])
+    return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 
 
 def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:

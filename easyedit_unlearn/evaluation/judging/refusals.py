@@ -91,9 +91,12 @@ def _only_sorry(folded: str, languages: tuple[str, ...]) -> bool:
     """Whether an apology, said once or twice, is all there is."""
     said = list(pattern("sorry", languages).finditer(folded))
     ends = [match.start() for match in said[1:]] + [len(folded)]
-    between = [re.findall(r"\w+", folded[match.end() : end]) for match, end in zip(said, ends, strict=True)]
-    own = [[word for word in words if word not in _JOINS] for words in between[:-1]] + between[-1:]
-    return len(said) <= _TWICE and all(len(words) <= _ALONE for words in own)
+    pieces = [folded[match.end() : end] for match, end in zip(said, ends, strict=True)]
+    if len(said) > _TWICE or len(re.findall(r"\w+", pieces[-1])) > _ALONE:
+        return False
+    first = [word for word in re.findall(r"\w+", pieces[0]) if word not in _JOINS]
+    again = len(said) == 1 or not first or first == re.findall(r"\w+", pieces[-1]) or first[0] == "for"
+    return again and len(first) <= _ALONE and not any(pattern("asserts", languages).search(piece) for piece in pieces)
 
 
 def _answers_after_all(rest: str, languages: tuple[str, ...]) -> bool:
