@@ -13,7 +13,6 @@ import yaml
 from typer.testing import CliRunner
 
 from easyedit_unlearn import UnlearnHyperParams, hookimpl
-from easyedit_unlearn.bench.grid import read_bench
 from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.errors import ConfigError, PluginError, UnlearnError, brief
 from easyedit_unlearn.evaluation import judge
@@ -30,20 +29,32 @@ def bomb(first, again):
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [bomb("[x, x, x, x, x]", "[{}]"), bomb("{k: v}", "{{<<: [{}]}}"), "a: &a [*a]", "&a {b: *a}"],
-    ids=["list", "merge", "list in itself", "map in itself"],
-)
-def test_aliases_that_blow_up_are_refused_at_once(tmp_path, text):
-    path = tmp_path / "x.yaml"
+BOMBS = {
+    "list": bomb("[x, x, x, x, x]", "[{}]"), "merge": bomb("{k: v}", "{{<<: [{}]}}"), "list in itself": "a: &a [*a]",
+    "map in itself": "&a {b: *a}",
+}  # fmt: skip
+
+
+def refused_soon(path, text, read):
     path.write_text(text)
     began = time.monotonic()
-    for read in (UnlearnHyperParams.from_hparams, lambda file: read_bench(file, default_plugins())):
-        with pytest.raises(ConfigError) as caught:
-            read(path)
-        assert len(str(caught.value)) < 400
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert len(str(caught.value)) < 400
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_aliases_that_blow_up_are_refused_at_once(tmp_path, bomb):
+    refused_soon(tmp_path / "x.yaml", BOMBS[bomb], UnlearnHyperParams.from_hparams)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_and_so_in_a_bench(tmp_path, bomb):
+    from easyedit_unlearn.bench.grid import read_bench
+
+    refused_soon(tmp_path / "x.yaml", BOMBS[bomb], lambda path: read_bench(path, default_plugins()))
 
 
 def test_aliases_that_mean_what_they_say_are_read():
@@ -145,9 +156,13 @@ def test_the_judges_key_is_in_no_error(endpoint, monkeypatch):
     assert "fish" not in str(caught.value)
 
 
-def test_markup_escapes_and_formulas_are_text(tmp_path):
+@pytest.mark.model
+def test_a_path_that_looks_like_markup_is_a_path(tmp_path):
     result = CliRunner().invoke(app, ["export", str(tmp_path / "llama[/x]"), "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, UnlearnError), result.exception  # not rich's MarkupError
+
+
+def test_escapes_and_formulas_are_text():
     assert _md("a\x1b[31mb\u202ec\u2066d") == r"a\[31mbcd"
     for cell in ("\t=1+1", "\r=1+1", "\n=1", "=1+1", "@x"):
         assert _text(cell) == f"'{cell}"

@@ -57,7 +57,7 @@ _PLACES = {
         Place("extraction_strength", "extraction_strength", "score"),
         Place("exact_memorization", "exact_memorization", "score"),
     ),
-    **{theirs: (*_EACH, _KEPT) for theirs in ("retain", "ra", "wf")},
+    **dict.fromkeys(("retain", "ra", "wf"), (*_EACH, _KEPT)),
 }
 """By their set, and ours of the same name in ``GROUPS``."""
 _MEMBERSHIP = {
