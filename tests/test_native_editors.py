@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from conftest import FACTS, copied_weights, same_weights, write_hparams
 
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
-from easyedit_unlearn.components import no_progress
+from easyedit_unlearn.components import Job, no_progress
+from easyedit_unlearn.editors import locate
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of
 from easyedit_unlearn.editors.statistics import prompt_keys
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
@@ -210,6 +211,55 @@ def test_queries_that_share_a_value_are_one_edit(alg_name, editor_for, taught):
     update = model.state_dict()[name] - weights[name]
     # both keys get one and the same change of value
     assert torch.linalg.matrix_rank(update, rtol=1e-3) == 1
+
+
+def test_what_does_not_refuse_as_found_is_gone_on_with(editor_for, taught, monkeypatch):
+    """And what is remembered of the edit, for a sequence, is what was written first, once."""
+    model, tokenizer = taught
+    found = iter([torch.tensor([0.02, 1.0, 0.3]), torch.tensor([0.02, 0.05, 0.3]), torch.tensor([0.02, 0.05, 0.04])])
+    monkeypatch.setattr(locate, "target_losses", lambda *_arguments: next(found))
+    editor, chosen, remembered = editor_for("AlphaEdit"), [], []
+    method = type(editor.hparams.method)
+    deltas, remember = method._deltas, method.remember
+
+    def noted(self, job, queries, edits, owners, site, numbers):
+        chosen.append(list(numbers))
+        made = deltas(self, job, queries, edits, owners, site, numbers)
+        assert not made[:, [n for n in range(3) if n not in numbers]].any()
+        return made
+
+    def once(self, job, layer, keys):
+        remembered.append(layer)
+        remember(self, job, layer, keys)
+
+    monkeypatch.setattr(method, "_deltas", noted)
+    monkeypatch.setattr(method, "remember", once)
+    requests = [
+        {"prompt": format_prompt(tokenizer, question), "target_new": "No idea.", "subject": subject}
+        for question, _, subject in FACTS[:3]
+    ]
+    method().apply(Job(model, tokenizer, requests, editor.hparams))
+    assert chosen == [[0, 1, 2], [1, 2], [2]]
+    assert remembered == ["model.layers.0.mlp.down_proj"]
+
+
+def test_a_pass_that_makes_it_worse_is_taken_back(editor_for, taught, monkeypatch):
+    model, _ = taught
+    found = iter([torch.tensor([1.0]), torch.tensor([2.0])])
+    monkeypatch.setattr(locate, "target_losses", lambda *_arguments: next(found))
+    after = []
+    write = locate.LocateThenEdit._write
+
+    def noted(self, job, *arguments):
+        write(self, job, *arguments)
+        after.append(copied_weights(job.model))
+
+    monkeypatch.setattr(locate.LocateThenEdit, "_write", noted)
+    editor = editor_for("MEMIT")
+    editor.edit(**unlearning_requests(editor, SAMPLES[:1]), sequential_edit=True, verbose=False)
+    assert len(after) == 2
+    assert not same_weights(model, after[1])
+    assert same_weights(model, after[0])
 
 
 def test_who_cannot_share_a_value_says_so(taught, tmp_path):

@@ -27,6 +27,8 @@ class NativeOptions(BaseModel):
             map to (K_p); 0: they only shape the null space.
         null_space_dimensions: AlphaEdit keeps that many directions of least variance; without it, those below
             EasyEdit's key nullspace_threshold.
+        passes: how often ROME, MEMIT and AlphaEdit find values and write them, the facts anew that do not refuse as
+            they did where their value was found; 1: once, as published.
         fact_token: where GRACE and WISE, which have no such key of EasyEdit's, look: at the subject's last token (or at
             the prompt's, for a request without a subject), or always at the prompt's last.
         value_steps, value_lr, value_clamp: how WISE finds the values that refuse, as ROME's v_num_grad_steps, v_lr and
@@ -41,6 +43,7 @@ class NativeOptions(BaseModel):
     retain_weight: float = Field(default=3.0, ge=0)
     hold_retain: float = Field(default=0.0, ge=0)
     null_space_dimensions: int | None = Field(default=None, ge=1)
+    passes: int = Field(default=3, ge=1)
     fact_token: Literal["subject_last", "last"] = "subject_last"
     value_steps: int = Field(default=22, ge=1)
     value_lr: float = Field(default=0.5, gt=0)

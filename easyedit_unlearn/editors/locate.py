@@ -6,6 +6,7 @@ the model refuse, and solve for the weights that map key to value. The three dif
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from easyedit_unlearn.editors.corpus import corpus_of
 from easyedit_unlearn.editors.keys import at_lookups, one_context_where_shared, owner_of_lookups, spread
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups
 from easyedit_unlearn.editors.statistics import cached_key_moments, prompt_moments
-from easyedit_unlearn.editors.values import ValueSettings, optimise_values
+from easyedit_unlearn.editors.values import GOOD_ENOUGH, ValueSettings, optimise_values, target_losses
 from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.inference import pad_id
@@ -69,8 +70,10 @@ class LocateThenEdit(Method):
         return parameters_of(model, [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers])
 
     def apply(self, job: Job) -> None:
-        """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3);
-        then solve on, in the last, for what of it is still missing: what a ridge held back, and what rounding lost.
+        """Find values and write them; then look whether the model refuses as it did where they were found, and go on
+        from there with those for which it does not, ``unlearn.native.passes`` times in all: a value is found with the
+        change injected in the last layer, and written into several, and beside all the others. A pass after which
+        less of the targets is said is taken back.
 
         Raises:
             ConfigError: several layers, where what an MLP puts out is not added to the stream in proportion.
@@ -81,7 +84,29 @@ class LocateThenEdit(Method):
         edits = [lookups(job.tokenizer, q, hparams.fact_token, hparams.unlearn.native.contexts) for q in queries]
         site = Site.of(job.model, hparams)
         moments = self._moments(job) if self.needs_statistics(hparams) else {}
-        deltas = self._deltas(job, queries, edits, owners, site)
+        first: dict[str, Tensor] = {}
+        chosen, last = list(range(len(queries))), math.inf
+        for number in range(hparams.unlearn.native.passes):
+            deltas = self._deltas(job, queries, edits, owners, site, chosen)
+            kept = _weights(job.model, site) if number else {}
+            self._write(job, queries, edits, site, moments, deltas, first)
+            losses = target_losses(job.model, one_context_where_shared(edits, owners), pad_id(job.tokenizer))
+            if number and not float(losses.sum()) < last:
+                _put_back(job.model, kept)
+                break
+            chosen, last = _missed(losses, owners), float(losses.sum())
+            if not chosen:
+                break
+        for name, keys in first.items():
+            self.remember(job, name, keys)
+
+    def _write(
+        self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], site: Site,
+        moments: Mapping[str, Tensor], deltas: Float[Tensor, "d_value queries"], first: dict[str, Tensor],
+    ) -> None:  # fmt: skip
+        """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3);
+        then solve on, in the last, for what of it is still missing: what a ridge held back, and what rounding lost.
+        ``first``: by module the keys that were written first."""
         lookup_of = owner_of_lookups(edits)
         promised = (site.share * deltas)[:, lookup_of]
         _, before = at_lookups(job.model, job.tokenizer, edits, site.modules[-1], site.seen)
@@ -93,7 +118,7 @@ class LocateThenEdit(Method):
             left = (before + promised - now) / site.share
             writer = Writer(job.model, name)
             writer.add(left / (len(site.modules) - number) @ solution)
-            self.remember(job, name, keys)
+            first.setdefault(name, keys)
             advance(1)
         exact = torch.linalg.pinv(solution @ keys, rtol=_SAME) @ solution
         for further in range(2 * _FURTHER + 1):
@@ -123,23 +148,28 @@ class LocateThenEdit(Method):
 
     def _deltas(
         self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
-        site: Site,
+        site: Site, chosen: Sequence[int],
     ) -> Float[Tensor, "d_value queries"]:  # fmt: skip
-        """What is to be added to what the last module puts out, for every query."""
+        """What is to be added to what the last module puts out, for every query; nothing for those not chosen."""
         h = job.hparams
         by_module = site.seen == site.modules[-1] or self.bounded_by_module(h)
-        return optimise_values(
+        rows = one_context_where_shared(edits, owners)
+        subjects = [queries[i].get("subject") for i in chosen]
+        found = optimise_values(
             job.model,
             [h.layer_module_tmp.format(i) for i in range(max(h.layers) + 1)],
             site.modules[-1],
-            one_context_where_shared(edits, owners),
+            [rows[i] for i in chosen],
             ValueSettings(h.v_num_grad_steps, h.v_lr, h.v_weight_decay, h.clamp_norm_factor, h.kl_factor),
             pad_id=pad_id(job.tokenizer),
             progress=job.progress,
-            essence=[essence_lookup(job.tokenizer, q["subject"]) for q in queries if q.get("subject")],
+            essence=[essence_lookup(job.tokenizer, subject) for subject in subjects if subject],
             norm_of=None if by_module else (site.seen, 1 / site.share),
-            owners=owners,
+            owners=[owners[i] for i in chosen],
         )
+        deltas = found.new_zeros(len(found), len(queries))
+        deltas[:, list(chosen)] = found
+        return deltas
 
     def _moments(self, job: Job) -> dict[str, Float[Tensor, "d_key d_key"]]:
         """Per layer, of the corpus plus retain_weight times that of the retain prompts: what must not be disturbed.
@@ -202,6 +232,24 @@ class Writer:
             self._weight.copy_(self._whole)
 
 
+def _weights(model: Any, site: Site) -> dict[str, Tensor]:
+    return {name: key_value_weight(module_named(model, name)).detach().clone() for name in site.modules}
+
+
+def _put_back(model: Any, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, before in weights.items():
+            key_value_weight(module_named(model, name)).copy_(before)
+
+
+def _missed(losses: Float[Tensor, " queries"], owners: Sequence[int]) -> list[int]:
+    """The queries of every edit one of whose queries is further from its target than where it was found."""
+    loud = {owner for owner, loss in zip(owners, losses.tolist(), strict=True) if not loss <= _LEFT}
+    return [number for number, owner in enumerate(owners) if owner in loud]
+
+
+_LEFT = 2 * GOOD_ENOUGH
+"""Nats per target token at which an edit that was written is as good as found."""
 _FURTHER = 4
 """Times that what is missing is solved for as the method does; and so often again exactly, as far as keys differ."""
 _SAME = 1e-4

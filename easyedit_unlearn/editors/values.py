@@ -21,7 +21,7 @@ from easyedit_unlearn.editors.resume import Resumed, Whole, frozen, passes
 from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import evaluating, watched
-from easyedit_unlearn.model.inference import answer_nll, pad_pairs
+from easyedit_unlearn.model.inference import answer_logits, answer_nll, batches, inferring, pad_pairs
 
 GOOD_ENOUGH = 0.05
 """Nats per target token: an edit below it is done (EasyEdit's own bound)."""
@@ -94,6 +94,21 @@ def optimise_values(
             found.append(_optimise(run, batch, norms, base.shape[-1], settings, advance))
     values = torch.cat(found)
     return values[torch.argsort(torch.tensor([i for units in groups for unit in units for i in unit]))].T
+
+
+def target_losses(model: PreTrainedModel, edits: Sequence[Sequence[Lookup]], pad: int) -> Float[Tensor, " queries"]:
+    """For each query the mean NLL of its target in nats per token, over its contexts, of the model as it is."""
+    rows = [(number, lookup) for number, contexts in enumerate(edits) for lookup in contexts]
+    sums, counts = torch.zeros(len(edits)), torch.zeros(len(edits))
+    with inferring(model):
+        for chosen in batches([len(one.prompt) + len(one.target) for _, one in rows], ROWS):
+            pairs = [(rows[i][1].prompt, rows[i][1].target) for i in chosen]
+            ids, labels, mask = (part.to(device_of(model)) for part in pad_pairs(pairs, pad))
+            total, count = answer_nll(*answer_logits(model, ids, labels, mask))
+            owner = torch.tensor([rows[i][0] for i in chosen])
+            sums.index_add_(0, owner, (total / count.clamp(min=1)).cpu().float())
+            counts.index_add_(0, owner, torch.ones(len(chosen)))
+    return sums / counts
 
 
 class _Batch:

@@ -49,7 +49,7 @@ def tiny(family):
 def settings(method, family, corpus):
     """The YAML of a method for a tiny model."""
     layer, mlp, rewrite, norm, head = NAMES[family]
-    native = {"corpus": str(corpus), "contexts": 2, "corpus_tokens": 4096, "value_steps": 6}
+    native = {"corpus": str(corpus), "contexts": 2, "corpus_tokens": 4096, "value_steps": 6, "passes": 1}
     values = {"alg_name": method, "model_name": "unset", "device": "cpu", "max_length": 256}
     if method in ("ROME", "MEMIT", "AlphaEdit"):
         values |= {
