@@ -42,7 +42,10 @@ def test_the_update_is_the_main_branchs(alg_name, on_main, editor_for, taught, m
     editor = editor_for(alg_name, **SETTINGS)
     hparams = editor.hparams
     hparams.unlearn = hparams.unlearn.__class__(
-        **{**vars(hparams.unlearn), "native": hparams.unlearn.native.model_copy(update={"null_space_dimensions": None})}
+        **{
+            **vars(hparams.unlearn),
+            "native": hparams.unlearn.native.model_copy(update={"null_space_dimensions": None, "passes": 1}),
+        }
     )
     native = hparams.unlearn.native
     moments = key_moments(model, tokenizer, [EDITED], Corpus.from_file(Path(native.corpus), native.corpus_tokens))
