@@ -44,6 +44,16 @@ def truth_ratio(correct: float | None, wrong: Sequence[float]) -> float | None:
     return None if correct is None or not wrong else math.exp(min(fmean(wrong) - correct, 700.0))
 
 
+def truth_ratio_closeness(ratios: Sequence[float]) -> float:
+    """mean min(R, 1/R): 1 where wrong and right are as likely (open-unlearning's "closer to 1 is better")."""
+    return fmean(min(ratio, 1 / ratio) if ratio else 0.0 for ratio in ratios)
+
+
+def truth_ratio_utility(ratios: Sequence[float]) -> float:
+    """mean max(0, 1 - R): 1 where only what is true is likely (TOFU, section 2.2.2)."""
+    return fmean(max(0.0, 1 - ratio) for ratio in ratios)
+
+
 def mean_reciprocal_rank(tokens: AnswerTokens | None) -> float | None:
     """The mean over the answer's tokens of 1 / rank (MRR in PISTOL, arXiv 2406.16810, section 4)."""
     return fmean(1 / rank for rank in tokens.ranks) if _sound(tokens) and tokens.ranks else None

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.evaluation.formulas import truth_ratio_closeness, truth_ratio_utility
 from easyedit_unlearn.types import Evaluation, ForgetSample, Observation, Scored, Scores
 
 LARGEST = 2**30
@@ -22,14 +23,6 @@ LARGEST = 2**30
 GROUPS = {"forget": "forget", "retain": "retain", "ra": "real_authors", "wf": "world_facts"}
 """Their short names of sets, and ours of groups."""
 Logs = Mapping[str, Mapping[str, Any]]
-
-
-def _closer_to_1(ratios: Sequence[float]) -> float:
-    return fmean(min(ratio, 1 / ratio) if ratio else 0.0 for ratio in ratios)
-
-
-def _truth_is_better(ratios: Sequence[float]) -> float:
-    return fmean(max(0.0, 1 - ratio) for ratio in ratios)
 
 
 class Place(NamedTuple):
@@ -42,7 +35,7 @@ class Place(NamedTuple):
     aggregate: Callable[[Sequence[float]], float] | None = fmean
 
 
-_KEPT = Place("truth_ratio", "{}_Truth_Ratio", "score", 1, _truth_is_better)
+_KEPT = Place("truth_ratio", "{}_Truth_Ratio", "score", 1, truth_ratio_utility)
 _EACH = (
     Place("answer_prob", "{}_Q_A_Prob", "prob"),
     Place("mia_loss", "{}_Q_A_Prob", "avg_loss", -1, None),
@@ -53,7 +46,7 @@ _EACH = (
 _PLACES = {
     "forget": (
         *_EACH,
-        Place("truth_ratio", "forget_truth_ratio", "score", 1, _closer_to_1),
+        Place("truth_ratio", "forget_truth_ratio", "score", 1, truth_ratio_closeness),
         Place("extraction_strength", "extraction_strength", "score"),
         Place("exact_memorization", "exact_memorization", "score"),
     ),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, harmonic_mean
 
 from easyedit_unlearn.components import SetMetric
+from easyedit_unlearn.evaluation.formulas import truth_ratio_closeness, truth_ratio_utility
 from easyedit_unlearn.types import Scores
 
 UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
@@ -50,7 +51,7 @@ def utility(scores: Scores) -> float | None:
             return None
         if any(math.isnan(value) for value in (*probability, *rouge, *ratios)):
             return None  # max(0, nan) is 0, and one 0 makes the harmonic mean 0
-        parts += [fmean(probability), fmean(rouge), fmean(max(0.0, 1 - ratio) for ratio in ratios)]
+        parts += [fmean(probability), fmean(rouge), truth_ratio_utility(ratios)]
     return harmonic_mean(parts)
 
 
@@ -69,7 +70,7 @@ class ForgetTruthRatio(SetMetric):
 
     def value(self, scores: Scores, reference: Scores | None) -> float | None:
         ratios = _defined(scores, "forget", "truth_ratio")
-        return fmean(min(r, 1 / r) if r else 0.0 for r in ratios) if ratios else None
+        return truth_ratio_closeness(ratios) if ratios else None
 
 
 class ForgetQuality(SetMetric):
