@@ -24,6 +24,7 @@ from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups
 from easyedit_unlearn.editors.statistics import cached_key_moments, prompt_moments
 from easyedit_unlearn.editors.values import GOOD_ENOUGH, ValueSettings, optimise_values, target_losses
 from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.structure import parameters_of, stream_share
@@ -88,11 +89,11 @@ class LocateThenEdit(Method):
         chosen, last = list(range(len(queries))), math.inf
         for number in range(hparams.unlearn.native.passes):
             deltas = self._deltas(job, queries, edits, owners, site, chosen)
-            kept = _weights(job.model, site) if number else {}
+            before = Snapshot(job.model, self.parameters(job.model, hparams)) if number else None
             self._write(job, queries, edits, site, moments, deltas, first)
             losses = target_losses(job.model, one_context_where_shared(edits, owners), pad_id(job.tokenizer))
-            if number and not float(losses.sum()) < last:
-                _put_back(job.model, kept)
+            if before and not float(losses.sum()) < last:
+                before.edit(job.model).undo(job.model)
                 break
             chosen, last = _missed(losses, owners), float(losses.sum())
             if not chosen:
@@ -230,16 +231,6 @@ class Writer:
         self._whole = self._whole + update.to(self._whole)
         with torch.no_grad():
             self._weight.copy_(self._whole)
-
-
-def _weights(model: Any, site: Site) -> dict[str, Tensor]:
-    return {name: key_value_weight(module_named(model, name)).detach().clone() for name in site.modules}
-
-
-def _put_back(model: Any, weights: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, before in weights.items():
-            key_value_weight(module_named(model, name)).copy_(before)
 
 
 def _missed(losses: Float[Tensor, " queries"], owners: Sequence[int]) -> list[int]:
