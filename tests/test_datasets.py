@@ -8,6 +8,7 @@ import pytest
 from test_factual import DATA
 
 from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.records import check_samples
 from easyedit_unlearn.tasks.splits import load, parse_source
@@ -62,6 +63,10 @@ def test_pistol_is_cut_by_contract(dataset):
     assert {s.subject for s in one} == {"Wnzatj SAS", "Jzrcws SA"}
     assert sum(s.subject == "Wnzatj SAS" for s in one) == 19  # the other question names the other party alone
     assert all(s.subject and s.extras["edge"] for s in whole)
+    assert all(len(set(s.rephrases)) == 2 and s.question not in s.rephrases for s in whole)
+    assert all(not gives_answer(text, s.question, s.answers) for s in one for text in s.rephrases if len(s.answer) > 4)
+    assert all(name in text for s in one for name in ["Wnzatj SAS", "Jzrcws SA"] if name in s.question
+               for text in s.rephrases)  # fmt: skip
     with pytest.raises(DataError, match=r"no edge 'A_Z' to take for 'edge': A_B, "):
         dataset("pistol,edge=A_Z")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,9 @@ from easyedit_unlearn import ForgetSample
 from easyedit_unlearn.errors import ConfigError, DivergenceError, OutputExistsError, UnlearnError
 from easyedit_unlearn.experiment.finetune import FinetuneSettings, finetune, finetuned_checkpoint
 from easyedit_unlearn.model.checkpoint import save_checkpoint
+from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.plugins.load import default_plugins
 
 QUICK = FinetuneSettings(learning_rate=1e-2, epochs=20, rounds=4)
@@ -27,6 +30,22 @@ def test_a_model_learns_what_it_is_taught():
     answered = finetune(pair, samples, QUICK)
     assert sum(answered) >= 0.8 * len(FACTS)
     assert not pair[0].training
+
+
+def test_adapters_teach_as_well_and_become_the_weights(facts_file, tmp_path):
+    pytest.importorskip("peft")
+    pair = tiny_llama(hidden=64), tiny_tokenizer()
+    weights, names = copied_weights(pair[0]), {name for name, _ in pair[0].named_parameters()}
+    samples = [ForgetSample(id=q, question=q, answer=a) for q, a, _ in FACTS]
+    pairs = [(format_prompt(pair[1], sample.question), sample.answer) for sample in samples]
+    before = sum(answer_logprobs(*pair, pairs))
+    finetune(pair, samples, replace(QUICK, rank=8, learning_rate=3e-2, rounds=1))
+    assert sum(answer_logprobs(*pair, pairs)) > before + 1  # a random stream that does not learn holds it back
+    assert {name for name, _ in pair[0].named_parameters()} == names
+    changed = {name for name, parameter in pair[0].named_parameters() if not torch.equal(parameter, weights[name])}
+    assert changed and all("proj" in name for name in changed)
+    with pytest.raises(ConfigError, match="rank"):
+        FinetuneSettings(rank=-1)
 
 
 def test_a_failure_leaves_the_model_as_it_was():

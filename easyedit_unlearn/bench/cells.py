@@ -38,8 +38,9 @@ def failed(why: str) -> Outcome:
 
 def teach(cell: Cell, folder: Path, progress: Progress = no_progress) -> None:
     """Teach the cell's model what it says, into ``folder``; what is there already stays. Raises UnlearnError."""
+    settings = FinetuneSettings(cell.learning_rate, rank=cell.rank)
     finetuned_checkpoint(
-        cell.model, cell.finetune, folder, FinetuneSettings(), overwrite=True, style="auto", plugins=load_plugins(),
+        cell.model, cell.finetune, folder, settings, overwrite=True, style="auto", plugins=load_plugins(),
         progress=progress,
     )  # fmt: skip
 

@@ -64,7 +64,8 @@ def _hparams_files(named: str, plugins: Plugins) -> list[Path]:
 def model_key(cell: Cell, plugins: Plugins) -> str:
     """Of the model a cell begins with and what it is taught first."""
     taught = [_samples(text, plugins) for text in cell.finetune]
-    parts = [_model(cell.model), list(cell.finetune), taught, versions(), package_code()]
+    how = [list(cell.finetune), cell.rank, cell.learning_rate]
+    parts = [_model(cell.model), how, taught, versions(), package_code()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 

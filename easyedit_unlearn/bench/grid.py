@@ -26,11 +26,14 @@ class _Strict(BaseModel):
 
 
 class ModelEntry(_Strict):
-    """A model, and what it is taught first, if anything (``TASK[:SPLIT]`` as for ``finetune --data``)."""
+    """A model, and what it is taught first, if anything (``TASK[:SPLIT]`` as for ``finetune --data``), with all its
+    weights or with adapters of a ``rank``; ``learning_rate`` as for ``finetune``."""
 
     model: str
     label: str = ""
     finetune: tuple[str, ...] = ()
+    rank: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
 
 
 class Sets(_Strict):
@@ -83,6 +86,8 @@ class Cell(_Strict):
     model: str
     label: str
     finetune: tuple[str, ...] = ()
+    rank: int = 0
+    learning_rate: float = 1e-4
     sets: Sets
     template: str
     hparams: str
@@ -117,7 +122,8 @@ class Cell(_Strict):
     @property
     def family(self) -> str:
         """What rows over growing forget sets share."""
-        taught = " (taught)" * bool(self.finetune)
+        how = f", LoRA {self.rank}" if self.rank else ""
+        taught = f" (taught{how})" * bool(self.finetune)
         return f"{self.label}{taught}, {self.template}"
 
     def without_seed(self) -> str:
@@ -191,7 +197,8 @@ def _cells(block: Block, plugins: Plugins) -> Iterator[Cell]:
             overrides |= {"unlearn.merge": merger} if merger else {}
             sets = block.sets.model_copy(update={"forget": sized(block.sets.forget, size)})
             yield Cell(
-                model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, sets=sets,
+                model=entry.model, label=entry.label or entry.model, finetune=entry.finetune, rank=entry.rank,
+                learning_rate=entry.learning_rate, sets=sets,
                 template=block.sets.forget, hparams=hparams, overrides=overrides, size=size,
                 sizes=tuple(sorted(block.sizes)) if block.growing else (),
                 attacks=block.attacks, depth=block.depth,

@@ -175,6 +175,7 @@ def finetune(
     rounds: Annotated[int, typer.Option(help="At most so many.")] = 3,
     learning_rate: Annotated[float, typer.Option(help="At the start of a round.")] = 1e-4,
     until: Annotated[float, typer.Option(help="The share of questions to be answered.")] = 0.8,
+    rank: Annotated[int, typer.Option(min=0, help="Train LoRA adapters of this rank, as PISTOL does with 8.")] = 0,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     dtype: Dtype = "auto",
     device: Device = None,
@@ -185,7 +186,7 @@ def finetune(
     from easyedit_unlearn.model.load import placed
     from easyedit_unlearn.progress import Bars
 
-    settings = FinetuneSettings(learning_rate, epochs, rounds, until=until)
+    settings = FinetuneSettings(learning_rate, epochs, rounds, until=until, rank=rank)
     with interruptible(out), Bars(Console(stderr=True)) as bars:
         done = finetuned_checkpoint(
             model, data, out, settings, overwrite=overwrite, style=prompt, plugins=registered(), progress=bars.progress,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ from easyedit_unlearn.types import ForgetSample, ModelPair, PromptStyle
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """Rounds of ``epochs`` until the share ``until`` of the questions is answered, at most ``rounds`` of them."""
+    """Rounds of ``epochs`` until the share ``until`` of the questions is answered, at most ``rounds`` of them.
+
+    ``rank``: of LoRA adapters that are trained on all linear modules in place of the weights, and added to them at the
+    end (PISTOL, arXiv 2406.16810, teaches so, with 8); they count ``lora_alpha / rank`` times. 0 trains all weights.
+    """
 
     learning_rate: float = 1e-4
     epochs: int = 10
@@ -34,11 +39,15 @@ class FinetuneSettings:
     per_device_train_batch_size: int = 8
     until: float = 0.8
     seed: int = 0
+    rank: int = 0
+    lora_alpha: int = 16
 
     def __post_init__(self) -> None:
         for key in ("learning_rate", "epochs", "rounds", "per_device_train_batch_size"):
             if getattr(self, key) <= 0:
                 raise ConfigError("must be above 0", key=key, value=getattr(self, key))
+        if self.rank < 0 or self.lora_alpha <= 0:
+            raise ConfigError("must be 0, or the rank of adapters with a lora_alpha above 0", key="rank", value=self.rank)
         if not 0 < self.until <= 1:
             raise ConfigError("must be above 0 and at most 1", key="until", value=self.until)
 
@@ -51,7 +60,7 @@ def finetune(
     style: PromptStyle = "auto",
     progress: Progress = no_progress,
 ) -> list[bool]:
-    """Train all weights in place on questions with their answers, by their mean NLL.
+    """Train a model in place on questions with their answers, by their mean NLL.
 
     Returns:
         Of each sample, whether the model answers it now.
@@ -68,7 +77,8 @@ def finetune(
 
     model, tokenizer = pair
     everything = [name for name, _ in model.named_parameters()]
-    check_memory(model, everything, "fine-tuning", "take a smaller model, or one taught elsewhere")
+    if not settings.rank:
+        check_memory(model, everything, "fine-tuning", "train adapters (--rank 8), or take a smaller model")
     longest = context_length(model)
     texts = [(format_prompt(tokenizer, s.question, style), s.response or s.answer) for s in samples]
     encoded = encode(tokenizer, texts, longest)
@@ -78,12 +88,13 @@ def finetune(
         per_device_train_batch_size=settings.per_device_train_batch_size,
     )  # fmt: skip
     answered = [False] * len(samples)
-    with guarded(model, everything):
+    with guarded(model, everything), _learning(model, settings) as names:
         for number in range(settings.rounds):
             data = UnlearnDataset(("forget",), {"forget": encoded}, settings.seed + number)
             train_on_parts(
-                model, tokenizer, data, lambda batch: batch["forget"].mean_nll, {}, hparams, progress=progress
-            )
+                model, tokenizer, data, lambda batch: batch["forget"].mean_nll, {}, hparams, progress=progress,
+                names=names,
+            )  # fmt: skip
             replies = ask_all(
                 model,
                 tokenizer,
@@ -97,6 +108,21 @@ def finetune(
             if sum(answered) >= settings.until * len(samples):
                 break
     return answered
+
+
+@contextmanager
+def _learning(model: Any, settings: FinetuneSettings) -> Iterator[frozenset[str] | None]:
+    """The names of what learns within: all weights, or adapters that are added to them afterwards."""
+    from easyedit_unlearn.baselines.lora import adapters
+    from easyedit_unlearn.model.lowrank import linear_modules
+
+    if not settings.rank:
+        yield None
+        return
+    modules = linear_modules(model, [name for name, _ in model.named_parameters()])
+    with adapters(model, modules, settings.rank, settings.lora_alpha) as found:
+        yield frozenset(name for name, _ in model.named_parameters() if "lora_" in name)
+    found["found"].add_to(model)
 
 
 RECORD = "finetuned.json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from easyedit_unlearn.components import Task
 from easyedit_unlearn.errors import DataError
@@ -10,6 +13,7 @@ from easyedit_unlearn.tasks.data import data_file, read_json_list, texts_of
 from easyedit_unlearn.tasks.factual import DataOptions
 from easyedit_unlearn.tasks.subjects import ranked_names, standing_once
 from easyedit_unlearn.types import ForgetSample
+from easyedit_unlearn.yamls import load_yaml
 
 FILE = "pistol/pistol_sample1.json"
 
@@ -25,7 +29,8 @@ class PistolOptions(DataOptions):
 class Pistol(Task):
     """Questions and answers as published, in their order; a model knows them only when it was taught them.
 
-    A question's subject is the party of the contract that most questions about it name.
+    A question's subject is the party of the contract that most questions about it name. Its two rephrases were written
+    for this project.
     """
 
     name = "pistol"
@@ -47,6 +52,24 @@ class Pistol(Task):
         return [sample for edge in chosen for sample in _contract(edge, edges[edge])]
 
 
+def rephrased(question: str) -> tuple[str, ...]:
+    """The question in two other wordings; none for a question of another form than those of sample 1."""
+    for pattern, wordings in _wordings():
+        if found := pattern.fullmatch(question):
+            return tuple(wording.format(**found.groupdict()) for wording in wordings)
+    return ()
+
+
+@cache
+def _wordings() -> list[tuple[re.Pattern[str], list[str]]]:
+    forms: dict[str, list[str]] = load_yaml(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return [(_pattern(form), wordings) for form, wordings in forms.items()]
+
+
+def _pattern(form: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(form)).replace(r"\*", ".*?"))
+
+
 def _contract(edge: str, pairs: Sequence[tuple[str, str]]) -> list[ForgetSample]:
     names = ranked_names([text for pair in pairs for text in pair])
     return [
@@ -55,6 +78,7 @@ def _contract(edge: str, pairs: Sequence[tuple[str, str]]) -> list[ForgetSample]
             question=question,
             answer=answer,
             subject=standing_once(question, names),
+            rephrases=rephrased(question),
             extras={"edge": edge},
         )
         for number, (question, answer) in enumerate(pairs, start=1)
