@@ -138,9 +138,17 @@ class TargetBuilder(Component):
     def build(self, samples: Sequence[ForgetSample], options: Any, context: BuildContext) -> Sequence[Target]:
         """One target for each sample, in the order of ``samples``; deterministic under ``context.seed``."""
 
+    def build_groups(
+        self, groups: Sequence[Sequence[ForgetSample]], options: Any, context: BuildContext
+    ) -> Sequence[Target]:
+        """The same for samples that are merged: those of a group share one refusal. By default what ``build`` gives
+        each, which is one for all of them where it does not depend on the sample."""
+        return self.build([sample for group in groups for sample in group], options, context)
+
 
 class QueryMerger(Component):
-    """Turns samples and their targets into edit requests; each sample is covered by exactly one request.
+    """Turns samples and their targets into edit requests; each sample is covered by exactly one request. ``groups``
+    comes first, for refusals may be written for a group.
 
     Example::
 
@@ -154,6 +162,10 @@ class QueryMerger(Component):
     """
 
     needs_subject: bool = False
+
+    def groups(self, samples: Sequence[ForgetSample], options: Any) -> Sequence[Sequence[ForgetSample]]:
+        """Which samples will share a request, each sample once."""
+        return [[sample] for sample in samples]
 
     @abstractmethod
     def merge(

@@ -16,7 +16,7 @@ from easyedit_unlearn.model import sampling
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.model.sampling import Draw, sample_replies
 from easyedit_unlearn.targets.check import check_targets
-from easyedit_unlearn.targets.self_improve import SelfImprove, SelfImproveOptions
+from easyedit_unlearn.targets.self_improve import SelfImprove, SelfImproveOptions, together
 
 SAMPLES = [ForgetSample(id=str(i), question=q, answer=a, subject=s) for i, (q, a, s) in enumerate(FACTS)]
 OPTIONS = SelfImproveOptions(candidates=3, max_new_tokens=6, shots=1)
@@ -131,3 +131,34 @@ def test_more_shots_than_examples_and_no_model(llama):
         SelfImprove().build(SAMPLES, OPTIONS.model_copy(update={"shots": 99}), BuildContext(0, *llama))
     with pytest.raises(DataError, match="needs a model"):
         SelfImprove().build(SAMPLES, OPTIONS, BuildContext())
+
+
+def test_a_group_gets_one_refusal_that_names_what_it_is_about(llama, monkeypatch):
+    model, tokenizer = llama
+    group = [ForgetSample(str(n), f"{w} Mia Roe?", a, subject="Mia Roe") for n, (w, a) in enumerate(
+        (("Who is", "painter"), ("Where lives", "Oslo"), ("How old is", "91")))]  # fmt: skip
+    asked = []
+
+    def replies(_model, _tokenizer, prompt, _draw):
+        asked.append(prompt)
+        return [(text, True) for text in ("I can't say.", "I can't tell you that Mia Roe lives in Oslo.",
+                                          "I'm sorry, but I can't talk about Mia Roe.")]  # fmt: skip
+
+    monkeypatch.setattr(sampling, "sample_replies", replies)
+    alone = ForgetSample("x", "Who is Bo?", "king", subject="Bo")
+    targets = SelfImprove().build_groups([group, [alone]], OPTIONS, BuildContext(0, model, tokenizer))
+    assert [target.sample_id for target in targets] == ["0", "1", "2", "x"]
+    assert {target.text for target in targets[:3]} == {"I'm sorry, but I can't talk about Mia Roe."}
+    assert (targets[3].text, targets[3].origin) == ("I'm sorry, but I can't share information about Bo.", "template")
+    assert "What can you tell me about Mia Roe?" in asked[0] and len(asked) == 2
+
+
+def test_questions_of_several_subjects_are_asked_about_together():
+    samples = [ForgetSample(str(n), f"Who is {s}?", a, subject=s) for n, (s, a) in enumerate(
+        (("Ada", "a"), ("Bo", "b"), ("Cleo", "c")))]  # fmt: skip
+    one = together(samples)
+    assert (one.question, one.subject) == ("What can you tell me about Ada, Bo and Cleo?", "Ada, Bo and Cleo")
+    assert one.answers == ("a", "b", "c")
+    assert together(samples[:1]) is samples[0]
+    bare = together([ForgetSample("1", "Who?", "a"), ForgetSample("2", "Where?", "b")])
+    assert (bare.question, bare.subject) == ("Who? Where?", None)

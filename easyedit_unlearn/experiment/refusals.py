@@ -27,7 +27,8 @@ class Refusals:
 
     def of(self, samples: Sequence[ForgetSample], settings: UnlearnSettings) -> list[Target]:
         subjects = [sample.subject for sample in samples]
-        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt, subjects))
+        merged = settings.merger.name, settings.merger_options
+        key = repr((settings.builder.name, settings.builder_options, settings.seed, settings.prompt, subjects, merged))
         if key not in self._built:
             self._built[key] = build_targets(samples, settings, *self._model, self._progress)
         return self._built[key]

@@ -118,9 +118,16 @@ def build_targets(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress = no_progress,
 ) -> list[Target]:
-    """A refusal for each sample, in order. Raises DataError when one is missing, blank or gives its answer away."""
+    """A refusal for each sample, in order, one for all that are merged. Raises DataError when one is missing, blank or
+    gives its answer away."""
     context = BuildContext(settings.seed, model, tokenizer, settings.prompt, progress)
-    targets = list(settings.builder.build(samples, settings.builder_options, context))
+    groups = settings.merger.groups(samples, settings.merger_options)
+    if all(len(group) == 1 for group in groups):
+        targets = list(settings.builder.build(samples, settings.builder_options, context))
+    else:
+        built = settings.builder.build_groups(groups, settings.builder_options, context)
+        by_id = {target.sample_id: target for target in built}
+        targets = [by_id[sample.id] for sample in samples if sample.id in by_id]
     check_targets(samples, targets, settings.builder.name, may_be_empty=settings.builder.may_be_empty)
     return targets
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from easyedit_unlearn.errors import DataError
@@ -13,43 +14,45 @@ from easyedit_unlearn.evaluation.judging.words import plain
 from easyedit_unlearn.types import EditRequest, ForgetSample, Query, Target
 
 Grouping = Literal["order", "subject", "similarity"]
-Item = tuple[ForgetSample, Target]
+Group = list[ForgetSample]
+Targets = Mapping[str, Target]
+"""By the sample's id."""
 
 
-def grouped(items: Sequence[Item], size: int, by: Grouping) -> list[list[Item]]:
-    """Groups of at most ``size`` that hold every item once.
+def grouped(samples: Sequence[ForgetSample], size: int, by: Grouping) -> list[Group]:
+    """Groups of at most ``size`` that hold every sample once.
 
     ``order`` takes runs as given; ``subject`` brings the questions about one subject together first; ``similarity``
     begins at the first question left and adds those nearest to it (cosine of TF-IDF vectors of their words).
     """
     if by == "similarity":
-        return _similar(items, size)
-    rows = list(items)
+        return _similar(samples, size)
+    rows = list(samples)
     if by == "subject":
         first = {key: number for number, key in reversed(list(enumerate(map(_subject, rows))))}
-        rows.sort(key=lambda item: first[_subject(item)])
+        rows.sort(key=lambda sample: first[_subject(sample)])
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def same_subject(items: Sequence[Item]) -> list[list[Item]]:
+def same_subject(samples: Sequence[ForgetSample]) -> list[Group]:
     """One group a subject, in order of appearance; a sample without a subject stays alone."""
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(_subject(item), []).append(item)
+    groups: dict[str, Group] = {}
+    for sample in samples:
+        groups.setdefault(_subject(sample), []).append(sample)
     return list(groups.values())
 
 
-def one_target(group: Sequence[Item], merger: str) -> str:
+def one_target(group: Sequence[ForgetSample], targets: Targets, merger: str) -> Target:
     """The target that a group shares. Raises DataError when its samples have different ones."""
-    texts = list(dict.fromkeys(target.text for _, target in group))
+    texts = list(dict.fromkeys(targets[sample.id].text for sample in group))
     if len(texts) > 1:
-        ids = ", ".join(sample.id for sample, _ in group)
+        ids = ", ".join(sample.id for sample in group)
         raise DataError(
             f"query merger {merger!r}: the samples {ids} would share one edit but have {len(texts)} different targets, "
-            f"such as {texts[0]!r} and {texts[1]!r}; use a target builder that gives all of them one (fixed, empty), "
-            "or the merger none"
+            f"such as {texts[0]!r} and {texts[1]!r}; use a target builder that gives all of them one (fixed, empty) or "
+            "writes one for the group (self_improve), or the merger none"
         )
-    return texts[0]
+    return targets[group[0].id]
 
 
 def single(sample: ForgetSample, target: Target) -> EditRequest:
@@ -64,39 +67,40 @@ def single(sample: ForgetSample, target: Target) -> EditRequest:
     )
 
 
-def concatenated(group: Sequence[Item], merger: str, position: Literal["first", "last"]) -> EditRequest:
+def concatenated(
+    group: Sequence[ForgetSample], targets: Targets, merger: str, position: Literal["first", "last"]
+) -> EditRequest:
     """The questions as one prompt with one refusal; the subject is the first or last question's.
 
     It must stand once in the prompt, since editors look it up there: it is widened to the left within its question
     until it does, which leaves its last token where it was.
     """
+    target = one_target(group, targets, merger)
     if len(group) == 1:
-        return single(*group[0])
-    samples = [sample for sample, _ in group]
-    prompt = " ".join(sample.question for sample in samples)
-    edited = samples[0 if position == "first" else -1]
+        return single(group[0], target)
+    prompt = " ".join(sample.question for sample in group)
+    edited = group[0 if position == "first" else -1]
     return EditRequest(
         prompt=prompt,
-        target=one_target(group, merger),
-        ground_truth=" ".join(sample.response or sample.answer for sample in samples),
-        covers=tuple(sample.id for sample in samples),
+        target=target.text,
+        ground_truth=_truths(group),
+        covers=tuple(sample.id for sample in group),
         subject=None if edited.subject is None else _unique(edited, prompt, merger),
     )
 
 
-def sharing(group: Sequence[Item], merger: str) -> EditRequest:
+def sharing(group: Sequence[ForgetSample], targets: Targets, merger: str) -> EditRequest:
     """The first question as the request, the others as further keys of its change of value."""
-    (first, target), rest = group[0], group[1:]
-    one_target(group, merger)
-    request = single(first, target)
-    covers = tuple(sample.id for sample, _ in group)
-    also = tuple(Query(sample.question, sample.subject) for sample, _ in rest)
-    truth = " ".join(sample.response or sample.answer for sample, _ in group)
-    return EditRequest(request.prompt, request.target, truth, covers, request.subject, request.rephrase, also)
+    request = single(group[0], one_target(group, targets, merger))
+    also = tuple(Query(sample.question, sample.subject) for sample in group[1:])
+    return replace(request, ground_truth=_truths(group), covers=tuple(sample.id for sample in group), also=also)
 
 
-def _subject(item: Item) -> str:
-    sample = item[0]
+def _truths(group: Sequence[ForgetSample]) -> str:
+    return " ".join(sample.response or sample.answer for sample in group)
+
+
+def _subject(sample: ForgetSample) -> str:
     return plain(sample.subject) if sample.subject else f"\x00{sample.id}"
 
 
@@ -114,15 +118,15 @@ def _unique(sample: ForgetSample, prompt: str, merger: str) -> str:
     )
 
 
-def _similar(items: Sequence[Item], size: int) -> list[list[Item]]:
-    vectors = _tfidf([sample.question for sample, _ in items])
-    left, groups = list(range(len(items))), []
+def _similar(samples: Sequence[ForgetSample], size: int) -> list[Group]:
+    vectors = _tfidf([sample.question for sample in samples])
+    left, groups = list(range(len(samples))), []
     while left:
         seed = left[0]
         near = sorted(left[1:], key=lambda i: -sum(vectors[seed].get(w, 0.0) * v for w, v in vectors[i].items()))
         chosen = sorted([seed, *near[: size - 1]])
         left = [i for i in left if i not in chosen]
-        groups.append([items[i] for i in chosen])
+        groups.append([samples[i] for i in chosen])
     return groups
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,29 +39,46 @@ class NoMerging(QueryMerger):
         return [single(sample, target) for sample, target in zip(samples, targets, strict=True)]
 
 
-class Concat(QueryMerger):
+class _Merging(QueryMerger):
+    """A request for each of the groups."""
+
+    def merge(self, samples: Samples, targets: Targets, options: Any) -> Sequence[EditRequest]:
+        by_id = {target.sample_id: target for target in targets}
+        return [self.request(group, by_id, options) for group in self.groups(samples, options)]
+
+    @abstractmethod
+    def request(self, group: Samples, targets: Mapping[str, Target], options: Any) -> EditRequest: ...
+
+
+class Concat(_Merging):
     name = "concat"
     Options = ConcatOptions
 
-    def merge(self, samples: Samples, targets: Targets, options: ConcatOptions) -> Sequence[EditRequest]:
-        groups = grouped(list(zip(samples, targets, strict=True)), options.size, options.grouping)
-        return [concatenated(group, self.name, options.position) for group in groups]
+    def groups(self, samples: Samples, options: ConcatOptions) -> Sequence[Samples]:
+        return grouped(samples, options.size, options.grouping)
+
+    def request(self, group: Samples, targets: Mapping[str, Target], options: ConcatOptions) -> EditRequest:
+        return concatenated(group, targets, self.name, options.position)
 
 
-class BySubject(QueryMerger):
+class BySubject(_Merging):
     name = "by_subject"
     needs_subject = True
     Options = PositionOptions
 
-    def merge(self, samples: Samples, targets: Targets, options: PositionOptions) -> Sequence[EditRequest]:
-        groups = same_subject(list(zip(samples, targets, strict=True)))
-        return [concatenated(group, self.name, options.position) for group in groups]
+    def groups(self, samples: Samples, options: PositionOptions) -> Sequence[Samples]:
+        return same_subject(samples)
+
+    def request(self, group: Samples, targets: Mapping[str, Target], options: PositionOptions) -> EditRequest:
+        return concatenated(group, targets, self.name, options.position)
 
 
-class SharedValue(QueryMerger):
+class SharedValue(_Merging):
     name = "shared_value"
     Options = GroupOptions
 
-    def merge(self, samples: Samples, targets: Targets, options: GroupOptions) -> Sequence[EditRequest]:
-        groups = grouped(list(zip(samples, targets, strict=True)), options.size, options.grouping)
-        return [sharing(group, self.name) for group in groups]
+    def groups(self, samples: Samples, options: GroupOptions) -> Sequence[Samples]:
+        return grouped(samples, options.size, options.grouping)
+
+    def request(self, group: Samples, targets: Mapping[str, Target], options: GroupOptions) -> EditRequest:
+        return sharing(group, targets, self.name)

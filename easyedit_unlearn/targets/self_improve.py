@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, TypeAdapter
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 LONGEST = 40
 """Words; a refusal that goes on says something else."""
+MOST = 8
+"""Of a group's questions, as many decide which refusal is the likeliest."""
 
 
 class SelfImproveOptions(Options):
@@ -55,20 +58,39 @@ class SelfImprove(TargetBuilder):
         self, samples: Sequence[ForgetSample], options: SelfImproveOptions, context: BuildContext
     ) -> Sequence[Target]:
         """Raises DataError for a malformed examples file, or when there is no model to ask."""
+        return self.build_groups([[sample] for sample in samples], options, context)
+
+    def build_groups(
+        self, groups: Sequence[Sequence[ForgetSample]], options: SelfImproveOptions, context: BuildContext
+    ) -> Sequence[Target]:
+        """A refusal for each group, written as for one question about what its questions are about, and the likeliest
+        as the reply to all of them."""
         examples = read_examples(options.examples)
         if options.shots > len(examples.examples):
             raise DataError(f"self_improve: {options.shots} shots, but only {len(examples.examples)} examples")
         if context.model is None or context.tokenizer is None:
             raise DataError("target builder 'self_improve' needs a model; give it a BuildContext that holds one")
-        candidates = _candidates(samples, examples, options, context)
+        asked = [together(group) for group in groups]
+        candidates = _candidates(asked, examples, options, context)
         good = [
             list(dict.fromkeys(filter(None, (acceptable(text, ended, s) for text, ended in found))))
-            for s, found in zip(samples, candidates, strict=True)
+            for s, found in zip(asked, candidates, strict=True)
         ]
-        best = _likeliest(samples, good, context)
-        return [
-            fallback(s) if text is None else Target(s.id, text, "model") for s, text in zip(samples, best, strict=True)
-        ]
+        best = _likeliest(groups, good, context)
+        written = [fallback(s) if t is None else Target(s.id, t, "model") for s, t in zip(asked, best, strict=True)]
+        return [replace(one, sample_id=s.id) for group, one in zip(groups, written, strict=True) for s in group]
+
+
+def together(group: Sequence[ForgetSample]) -> ForgetSample:
+    """One question that stands for all: about what they are about, or their own words where they do not say; its
+    answers are all of theirs."""
+    if len(group) == 1:
+        return group[0]
+    subjects = list(dict.fromkeys(sample.subject for sample in group if sample.subject))
+    topic = " and ".join([", ".join(subjects[:-1]), subjects[-1]] if len(subjects) > 1 else subjects)
+    question = f"What can you tell me about {topic}?" if topic else " ".join(sample.question for sample in group)
+    first, *rest = dict.fromkeys(answer for sample in group for answer in sample.answers)
+    return ForgetSample(group[0].id, question, first, aliases=tuple(rest), subject=topic or None)
 
 
 def acceptable(text: str, ended: bool, sample: ForgetSample) -> str | None:
@@ -142,21 +164,25 @@ def _candidates(
 
 
 def _likeliest(
-    samples: Sequence[ForgetSample], candidates: Sequence[Sequence[str]], context: BuildContext
+    groups: Sequence[Sequence[ForgetSample]], candidates: Sequence[Sequence[str]], context: BuildContext
 ) -> list[str | None]:
-    """Per sample the candidate of the highest mean log-probability per token as a reply to the bare question."""
+    """Per group the candidate of the highest mean log-probability per token as a reply to its bare questions."""
     from easyedit_unlearn.model.forced import answer_logprobs
 
     model, tokenizer = context.model, context.tokenizer
     assert model is not None and tokenizer is not None  # noqa: S101
     pairs = [
         (format_prompt(tokenizer, sample.question, context.style), text)
-        for sample, texts in zip(samples, candidates, strict=True)
+        for group, texts in zip(groups, candidates, strict=True)
         for text in texts
+        for sample in group[:MOST]
     ]
     advance = context.progress("choosing refusals", len(pairs)) if pairs else None
     scores = iter(answer_logprobs(model, tokenizer, pairs, advance=advance))
-    scored: list[list[tuple[Any, str]]] = [[(next(scores), text) for text in texts] for texts in candidates]
+    scored: list[list[tuple[Any, str]]] = [
+        [(fmean(next(scores) for _ in group[:MOST]), text) for text in texts]
+        for group, texts in zip(groups, candidates, strict=True)
+    ]
     return [max(one)[1] if one else None for one in scored]
 
 
