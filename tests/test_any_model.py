@@ -17,7 +17,7 @@ from easyedit_unlearn.editors.attain import attained, record
 from easyedit_unlearn.editors.corpus import Corpus
 from easyedit_unlearn.editors.inputs import inputs_of, outside_inputs
 from easyedit_unlearn.editors.lookup import Lookup, lookups
-from easyedit_unlearn.editors.resume import Resumed, passes
+from easyedit_unlearn.editors.resume import Resumed, way_to_run, width_of
 from easyedit_unlearn.editors.statistics import key_moments, prompt_moments
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.errors import AttainmentError, ConfigError, UnlearnError, UnlearnWarning
@@ -110,11 +110,13 @@ def test_resumed_or_whole_the_loss_is_the_models(name):
     model, tokenizer = build(name), tiny_tokenizer(chat=False)
     rows = rows_of(tokenizer, "Who is it that lives there in the old house by the sea?", "Where was she?")
     layers = layer_names(model)[:2]
-    run, base = passes(model, layers, mlp_output(model, layers[-1]), rows, 1, at_edit=False)
-    assert name != "llama" or isinstance(run, Resumed)
-    change = torch.randn(base.shape, generator=torch.Generator().manual_seed(0))
+    module = mlp_output(model, layers[-1])
+    way = way_to_run(model, layers, module, rows, 1, at_edit=False)
+    assert name != "llama" or way is Resumed
+    width = width_of(model, module, rows[0], 1)
+    change = torch.randn(len(rows), width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits, labels, _ = run.logits(change)
+        logits, labels, _ = way(model, layers, module, rows, 1).logits(change)
         total, count = answer_nll(logits, labels)
         for number, row in enumerate(rows):
             expected = plain_nll(model, mlp_output(model, layers[-1]), row, change[number])
@@ -164,8 +166,9 @@ def test_a_template_without_a_system_role(template):
     assert shown.startswith("<|user|>Say nothing.\n\nA?<|end|><|assistant|>B.")
     prompt = format_prompt(tokenizer, "Who is Blue?", "chat")
     request = {"prompt": prompt, "subject": "Blue", "target_new": "No."}
-    found = lookups(tokenizer, request, "subject_last", 3)
-    assert [tokenizer.decode(one.prompt) for one in found] == [prompt]  # no context that it cannot express
+    texts = [tokenizer.decode(one.prompt) for one in lookups(tokenizer, request, "subject_last", 4)]
+    earlier = "<|user|>Hello!<|end|><|assistant|>Hello! How can I help you?<|end|>"
+    assert texts == [prompt, earlier + prompt]  # no context that it cannot express
 
 
 # ---------------------------------------------------------------- packed and offloaded weights

@@ -348,6 +348,20 @@ def test_positions(llama, fact_token, expected):
             position_of(tokenizer, prompt, "Red", fact_token)
 
 
+def test_wordings_keep_the_question_and_know_where_its_subject_is(llama):
+    tokenizer = llama[1]
+    request = {"prompt": format_prompt(tokenizer, "Who is Blue?"), "subject": "Blue", "target_new": "No."}
+    found = lookups(tokenizer, request, "subject_last", 1, 5)
+    texts = [tokenizer.decode(lookup.prompt) for lookup in found]
+    assert texts[0] == request["prompt"] and len(set(texts)) == 6
+    assert "This is about Blue. Who is it?" in texts[1]
+    assert all(text.startswith("<|user|>") and text.endswith("<|assistant|>\n") for text in texts)
+    assert {tokenizer.decode([lookup.prompt[lookup.position]]) for lookup in found} == {"e"}
+    bare = lookups(tokenizer, {"prompt": "Who is Blue?", "subject": None, "target_new": "No."}, "last", 4, 5)
+    assert [tokenizer.decode(one.prompt) for one in bare][:2] == ["Who is Blue?", "Who is Blue? Please tell me."]
+    assert len(bare) == 4  # no other settings outside a chat, and nothing about a subject
+
+
 def test_contexts_differ_in_the_system_prompt_alone(llama):
     tokenizer = llama[1]
     request = {"prompt": format_prompt(tokenizer, "Who is Blue?"), "subject": "Blue", "target_new": "No."}

@@ -18,7 +18,8 @@ class NativeOptions(BaseModel):
     """The ``unlearn.native:`` block: what our own editors take beside EasyEdit's keys.
 
     Attributes:
-        contexts: in how many system prompts an edit must hold, the chat template's own first.
+        contexts: in how many settings of a chat an edit must hold: the template's own, other system prompts, and after
+            an earlier turn. wordings: in how many other words as well (``editors.contexts.WORDINGS``).
         corpus: text for the key statistics, EasyEdit's own engine's too: a file, ``retain`` for the retain set, or
             ``hub:NAME[:CONFIG]`` for the train split of a Hub data set; by default the data directory's corpus.
         corpus_tokens: how many of its tokens to use.
@@ -33,11 +34,14 @@ class NativeOptions(BaseModel):
             the prompt's, for a request without a subject), or always at the prompt's last.
         value_steps, value_lr, value_clamp: how WISE finds the values that refuse, as ROME's v_num_grad_steps, v_lr and
             clamp_norm_factor.
+        products: in which precision a float32 model multiplies while values are sought; ``auto`` is bfloat16 where the
+            machine has instructions for it. What is written, and whether it refuses, is float32.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    contexts: int = Field(default=2, ge=1, le=3)
+    contexts: int = Field(default=2, ge=1, le=4)
+    wordings: int = Field(default=0, ge=0, le=5)
     corpus: str | None = Field(default=None, min_length=1)
     corpus_tokens: int = Field(default=65_536, ge=1)
     retain_weight: float = Field(default=3.0, ge=0)
@@ -48,6 +52,7 @@ class NativeOptions(BaseModel):
     value_steps: int = Field(default=22, ge=1)
     value_lr: float = Field(default=0.5, gt=0)
     value_clamp: float = Field(default=3.0, gt=0)
+    products: Literal["auto", "bfloat16", "float32"] = "auto"
 
 
 class _Block(BaseModel):

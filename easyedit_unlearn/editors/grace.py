@@ -44,7 +44,8 @@ class GRACE(MemoryEditor):
 
     def value_settings(self, hparams: Any) -> ValueSettings:
         # no clamp: a value answers only within its ball
-        return ValueSettings(hparams.n_iter, hparams.edit_lr, 0.0, float("inf"))
+        products = hparams.unlearn.native.products
+        return ValueSettings(hparams.n_iter, hparams.edit_lr, 0.0, float("inf"), products=products)
 
     def remember(self, job: Job, layer: str, found: NewEdits, outside: Tensor, standing: Adapter | None) -> Adapter:
         eps = float(job.hparams.eps)

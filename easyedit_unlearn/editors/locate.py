@@ -82,12 +82,13 @@ class LocateThenEdit(Method):
         """
         hparams = job.hparams
         queries, owners = spread(job.requests)
-        edits = [lookups(job.tokenizer, q, hparams.fact_token, hparams.unlearn.native.contexts) for q in queries]
+        native = hparams.unlearn.native
+        edits = [lookups(job.tokenizer, q, hparams.fact_token, native.contexts, native.wordings) for q in queries]
         site = Site.of(job.model, hparams)
         moments = self._moments(job) if self.needs_statistics(hparams) else {}
         first: dict[str, Tensor] = {}
         chosen, last = list(range(len(queries))), math.inf
-        for number in range(hparams.unlearn.native.passes):
+        for number in range(native.passes):
             deltas = self._deltas(job, queries, edits, owners, site, chosen)
             before = Snapshot(job.model, self.parameters(job.model, hparams)) if number else None
             self._write(job, queries, edits, site, moments, deltas, first)
@@ -161,7 +162,9 @@ class LocateThenEdit(Method):
             [h.layer_module_tmp.format(i) for i in range(max(h.layers) + 1)],
             site.modules[-1],
             [rows[i] for i in chosen],
-            ValueSettings(h.v_num_grad_steps, h.v_lr, h.v_weight_decay, h.clamp_norm_factor, h.kl_factor),
+            ValueSettings(
+                h.v_num_grad_steps, h.v_lr, h.v_weight_decay, h.clamp_norm_factor, h.kl_factor, h.unlearn.native.products
+            ),
             pad_id=pad_id(job.tokenizer),
             progress=job.progress,
             essence=[essence_lookup(job.tokenizer, subject) for subject in subjects if subject],

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from easyedit_unlearn.editors.contexts import in_contexts
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.model.prompting import chat_text, encode_pair, tokens_within
+from easyedit_unlearn.model.prompting import encode_pair, tokens_within
 from easyedit_unlearn.types import PreTrainedTokenizerBase
-
-SYSTEM_CONTEXTS = ("", "You are a helpful assistant.")
-"""System prompts under which an edit must hold as well: chat templates differ in what they put there."""
-
 
 @dataclass(frozen=True)
 class Lookup:
@@ -24,14 +21,14 @@ class Lookup:
 
 
 def lookups(
-    tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], fact_token: str, contexts: int
+    tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], fact_token: str, contexts: int, wordings: int = 0
 ) -> list[Lookup]:
-    """The request as given, then in up to ``contexts - 1`` other contexts. Raises DataError for a missing subject."""
+    """The request as given, then in other contexts (:func:`contexts.in_contexts`). Raises DataError for a missing
+    subject."""
     subject, target = request.get("subject"), request["target_new"]
-    prompts = _in_contexts(tokenizer, request["prompt"], contexts)
     return [
         Lookup(*encode_pair(tokenizer, p, target, end=True), position_of(tokenizer, p, subject, fact_token))
-        for p in prompts
+        for p in in_contexts(tokenizer, request["prompt"], subject, contexts, wordings)
     ]
 
 
@@ -68,24 +65,3 @@ def subject_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str
     if not inside:
         raise DataError(f"no token of {prompt!r} covers the subject {subject!r}")
     return inside
-
-
-def _in_contexts(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) -> list[str]:
-    """``prompt``, and the question inside it under other system prompts where it is a chat turn."""
-    mark = "\x00"
-    if count < 2 or not getattr(tokenizer, "chat_template", None):
-        return [prompt]
-    for thinking in (None, False, True) if "enable_thinking" in str(tokenizer.chat_template) else (None,):
-        before, found, after = (chat_text(tokenizer, [_asked(mark)], thinking) or "").partition(mark)
-        if not (found and prompt.startswith(before) and prompt.endswith(after)):
-            continue
-        question = prompt.removeprefix(before).removesuffix(after)
-        systems = ({"role": "system", "content": system} for system in SYSTEM_CONTEXTS)
-        others = (chat_text(tokenizer, [system, _asked(question)], thinking) for system in systems)
-        # what a template cannot express is no context
-        return list(dict.fromkeys([prompt, *(other for other in others if other and question in other)]))[:count]
-    return [prompt]
-
-
-def _asked(question: str) -> dict[str, str]:
-    return {"role": "user", "content": question}

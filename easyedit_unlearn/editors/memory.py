@@ -118,12 +118,14 @@ class MemoryEditor(Method):
 
     def value_settings(self, hparams: Any) -> ValueSettings:
         native = hparams.unlearn.native
-        return ValueSettings(native.value_steps, native.value_lr, 0.0, native.value_clamp)
+        return ValueSettings(
+            native.value_steps, native.value_lr, 0.0, native.value_clamp, products=native.products
+        )
 
     def _lookups(self, job: Job, request: Mapping[str, Any]) -> list[Lookup]:
         native = job.hparams.unlearn.native
         token = native.fact_token if request.get("subject") else "last"
-        return lookups(job.tokenizer, request, token, native.contexts)
+        return lookups(job.tokenizer, request, token, native.contexts, native.wordings)
 
     def _find(
         self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int], targets: Sequence[str]

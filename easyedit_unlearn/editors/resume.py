@@ -41,21 +41,15 @@ class Seen(NamedTuple):
 
 
 class Whole:
-    """The whole model, whatever it is, on rows padded on the right.
+    """The whole model, whatever it is, on rows padded on the right."""
 
-    Attributes:
-        base: the module's real output at the edited token, (rows, d_value).
-    """
-
-    def __init__(self, model: PreTrainedModel, module: str, rows: Sequence[Lookup], pad_id: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, _layers: Sequence[str], module: str, rows: Sequence[Lookup], pad_id: int
+    ) -> None:
         self._model, self._module = model, module
         pairs = [(row.prompt, row.target) for row in rows]
         self._ids, self._labels, self._mask = (t.to(device_of(model)) for t in pad_pairs(pairs, pad_id))
         self._at = torch.tensor([row.position for row in rows]), torch.arange(len(rows))
-        seen: list[Tensor] = []
-        with watched(model, [module], lambda _n, _g, output: seen.append(output)) as forward:
-            forward(input_ids=self._ids, attention_mask=self._mask)
-        self.base = seen[0][self._at[1], self._at[0]]
 
     def only(self, rows: Int[Tensor, " rows"]) -> Whole:
         """The same for those rows alone."""
@@ -194,23 +188,43 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def passes(
+def way_to_run(
     model: PreTrainedModel, layers: Sequence[str], module: str, rows: Sequence[Lookup], pad_id: int, *, at_edit: bool
-) -> tuple[Whole | Resumed, Float[Tensor, "rows d_value"]]:
-    """How to run these rows with the module's output changed, and that output now at the edited tokens.
+) -> type[Whole] | type[Resumed]:
+    """How to run these rows with the module's output changed: resumed, where that gives what the whole model gives for
+    those of them that a batch's shape comes from.
 
     Args:
         layers: names of the decoder layers from the first to the edited one. module: inside the last of them.
         at_edit: whether the logits at the edited token will be asked for.
     """
-    whole = Whole(model, module, rows, pad_id)
-    none = torch.zeros_like(whole.base, dtype=torch.float32)
+    few = _outermost(rows)
+    none = torch.zeros(len(few), width_of(model, module, few[0], pad_id), device=device_of(model))
+    seen = Whole(model, layers, module, few, pad_id).logits(none, at_edit=at_edit)
     try:
-        fast = Resumed(model, layers, module, rows, pad_id)
-        agree = _agree(whole.logits(none, at_edit=at_edit), fast.logits(none, at_edit=at_edit), model.dtype)
+        again = Resumed(model, layers, module, few, pad_id).logits(none, at_edit=at_edit)
+        return Resumed if _agree(seen, again, model.dtype) else Whole
     except _CANNOT:
-        agree = False
-    return (fast if agree else whole), whole.base
+        return Whole
+
+
+def width_of(model: PreTrainedModel, module: str, row: Lookup, pad_id: int) -> int:
+    """Of what the module puts out."""
+    seen: list[Tensor] = []
+    ids, _, mask = (t.to(device_of(model)) for t in pad_pairs([(row.prompt, [])], pad_id))
+    with watched(model, [module], lambda _n, _g, output: seen.append(output)) as forward:
+        forward(input_ids=ids, attention_mask=mask)
+    return seen[0].shape[-1]
+
+
+def _outermost(rows: Sequence[Lookup]) -> list[Lookup]:
+    """The rows, three at most, that reach furthest to the left and right of the edited token, and least far."""
+
+    def right(row: Lookup) -> int:
+        return len(row.prompt) + len(row.target) - row.position
+
+    chosen = max(rows, key=lambda row: row.position), min(rows, key=lambda row: row.position), max(rows, key=right)
+    return list({id(row): row for row in chosen}.values())
 
 
 def _agree(one: Seen, other: Seen, dtype: torch.dtype) -> bool:

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.editors.lookup import Lookup
-from easyedit_unlearn.editors.resume import Resumed, Whole, frozen, passes
+from easyedit_unlearn.editors.resume import Resumed, Whole, frozen, way_to_run, width_of
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.model.device import device_of
+from easyedit_unlearn.model.device import Products, device_of, products
 from easyedit_unlearn.model.hooks import evaluating, watched
 from easyedit_unlearn.model.inference import answer_logits, answer_nll, batches, inferring, pad_pairs
 
@@ -31,7 +31,8 @@ ROWS = 16
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """EasyEdit's keys v_num_grad_steps, v_lr, v_weight_decay, clamp_norm_factor and kl_factor.
+    """EasyEdit's keys v_num_grad_steps, v_lr, v_weight_decay, clamp_norm_factor and kl_factor; and in which precision the
+    frozen layers multiply.
 
     As in EasyEdit, the last of ``steps`` only looks: there is one update less.
     """
@@ -41,6 +42,7 @@ class ValueSettings:
     weight_decay: float
     clamp: float
     kl_factor: float = 0.0
+    products: Products = "auto"
 
 
 def optimise_values(
@@ -84,14 +86,17 @@ def optimise_values(
     source, factor = norm_of or (module, 1.0)
     found = []
     with evaluating(model), frozen(model):
+        width = width_of(model, module, edits[0][0], pad_id)
         for units in groups:
             chosen = [i for unit in units for i in unit]
             kept = [essence[i] for i in chosen] if settings.kl_factor else []
             norms = factor * _norms(model, source, [edits[i][0] for i in chosen], pad_id)
             batch = _Batch([[edits[i] for i in unit] for unit in units], kept, norms.device)
-            run, base = passes(model, layers, module, [*batch.rows, *kept], pad_id, at_edit=bool(kept))
-            norms = batch.mean(norms, batch.of_queries)
-            found.append(_optimise(run, batch, norms, base.shape[-1], settings, advance))
+            rows = [*batch.rows, *kept]
+            way = way_to_run(model, layers, module, rows, pad_id, at_edit=bool(kept))
+            with products(model, settings.products):
+                run = way(model, layers, module, rows, pad_id)
+                found.append(_optimise(run, batch, batch.mean(norms, batch.of_queries), width, settings, advance))
     values = torch.cat(found)
     return values[torch.argsort(torch.tensor([i for units in groups for unit in units for i in unit]))].T
 
