@@ -48,6 +48,7 @@ QUERY_MERGERS: Table = {
     "concat": ("Up to `size` questions become one prompt with one refusal (arXiv 2505.19855).", "mergers:Concat"),
     "by_subject": ("All questions about one subject become one prompt with one refusal.", "mergers:BySubject"),
     "shared_value": ("Up to `size` questions share one change of value; our own editors.", "mergers:SharedValue"),
+    "auto": ("Questions whose keys are all but one share a value, where the editor can.", "mergers:Auto"),
 }
 
 EDITORS: Table = {

@@ -308,6 +308,13 @@ class Method(Component):
         """What the unlearned model is told before every question, for a method that acts by its prompt."""
         return None
 
+    def keys_of(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+    ) -> Any:  # fmt: skip
+        """The key at which each request would be edited, (d_key, requests); None for a method that has none."""
+        return None
+
     def departures(self, hparams: Any) -> Sequence[str]:
         """What of the published method these settings do otherwise, in a word each: every table's label names them, so
         that ``NPO (fact, rounds)`` is not taken for NPO."""

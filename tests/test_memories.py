@@ -13,6 +13,7 @@ import yaml
 from conftest import FACTS, copied_weights, same_weights
 
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, load_adapters, save_adapters, unlearning_requests
+from easyedit_unlearn.editors import memory
 from easyedit_unlearn.editors.grace import SHY, deferral_radii
 from easyedit_unlearn.editors.inputs import inputs_of
 from easyedit_unlearn.editors.margins import MarginSettings, margin_loss, sharpen, threshold
@@ -281,6 +282,25 @@ def unlearned_outputs(model, editor, samples):
     editor.hparams.batch_size = len(samples)
     editor.batch_edit(**unlearning_requests(editor, samples, retain=SAMPLES[4:]), verbose=False, sequential_edit=True)
     return attached(model)[LAYER].basis.changes
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(OWN))
+def test_what_does_not_refuse_yet_is_gone_on_with(alg_name, editor_for, taught, monkeypatch):
+    """What a second pass finds is added for what was missed; one that makes it worse is taken back."""
+    model, _ = taught
+    once = editor_for(alg_name)
+    native = once.hparams.unlearn.native.model_copy(update={"passes": 1})
+    once.hparams.unlearn = replace(once.hparams.unlearn, native=native)
+    first = unlearned_outputs(model, once, SAMPLES[:2])
+    detach(model)
+    losses = iter([torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.5]), torch.tensor([0.0, 0.9])])
+    monkeypatch.setattr(memory, "target_losses", lambda *_arguments: next(losses))
+    second = unlearned_outputs(model, editor_for(alg_name), SAMPLES[:2])
+    assert next(losses, None) is None
+    half = first.shape[1] // 2  # the columns of one query
+    assert torch.allclose(second[:, :half], first[:, :half])
+    assert (second - first)[:, half:].norm() > 0
 
 
 @pytest.mark.filterwarnings("default")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,8 @@ from easyedit_unlearn.config.settings import parse_settings
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.merging.grouping import grouped
-from easyedit_unlearn.merging.mergers import BySubject, Concat, NoMerging, SharedValue
+from easyedit_unlearn.experiment.alike import alike
+from easyedit_unlearn.merging.mergers import Auto, BySubject, Concat, NoMerging, SharedValue
 from easyedit_unlearn.plugins.load import default_plugins
 
 SAMPLES = [
@@ -92,6 +94,35 @@ def test_by_subject_brings_together_what_is_about_one_subject():
         ("0", "1", "2", "3"), ("4", "5", "6", "7"), ("8", "9", "10", "11"), ("none",),
     ]  # fmt: skip
     assert requests[0].subject == "tall is Ada"
+
+
+def test_a_value_may_be_shared_with_the_merged_prompt_too():
+    chosen = SAMPLES[:3]
+    (request,) = SharedValue().merge(chosen, targets_for(chosen), options(SharedValue(), together=True))
+    assert [query.prompt for query in request.queries] == [
+        "Who is Ada?", "Where is Ada?", "How old is Ada?", "Who is Ada? Where is Ada? How old is Ada?",
+    ]  # fmt: skip
+    assert request.queries[-1].subject == "old is Ada"
+    assert request.covers == ("0", "1", "2")
+
+
+def test_auto_shares_among_those_found_alike_and_of_one_refusal():
+    chosen, auto = SAMPLES[:4], Auto()
+    assert [request.covers for request in auto.merge(chosen, targets_for(chosen), options(auto))] == [
+        ("0",), ("1",), ("2",), ("3",),
+    ]  # fmt: skip
+    known = options(auto, groups=(("1", "3", "2"), ("0",)))
+    assert [[s.id for s in group] for group in auto.groups(chosen, known)] == [["0"], ["1", "2", "3"]]
+    targets = [Target(s.id, "No." if s.id == "2" else "Never.") for s in chosen]
+    requests = auto.merge(chosen, targets, known)
+    check_requests(chosen, targets, requests, "auto")
+    assert [request.covers for request in requests] == [("0",), ("1", "3"), ("2",)]
+
+
+def test_keys_that_point_one_way_are_alike():
+    keys = np.array([[1.0, 0.9, 0.0, 0.0, 0.1], [0.0, 0.1, 2.0, 0.9, 0.1], [0.1, 0.0, 0.0, 0.1, 0.0]])
+    assert sorted(map(sorted, alike(keys, 0.8))) == [[0, 1], [2, 3], [4]]
+    assert sorted(map(sorted, alike(keys, 0.999))) == [[0], [1], [2], [3], [4]]
 
 
 def test_one_sample_is_the_request_it_would_be_unmerged():

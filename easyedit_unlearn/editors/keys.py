@@ -17,6 +17,8 @@ from easyedit_unlearn.model.hooks import evaluating, watched
 from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
 
 _ROWS = 32
+_LEFT = 0.1
+"""Nats per target token at which an edit that was written is as good as found (``values.GOOD_ENOUGH`` is half of it)."""
 
 
 def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
@@ -29,6 +31,45 @@ def one_context_where_shared(edits: Sequence[Sequence[Lookup]], owners: Sequence
     """Queries that share a value are one another's contexts: each needs only its own first for the optimisation."""
     alone = Counter(owners)
     return [contexts if alone[owner] == 1 else contexts[:1] for contexts, owner in zip(edits, owners, strict=True)]
+
+
+TOGETHER = 12
+"""Queries over which a shared value is found; the others only get it, so that its cost does not grow with them."""
+
+
+def few_of_each(
+    owners: Sequence[int], chosen: Sequence[int] | None = None, losses: Sequence[float] | None = None
+) -> list[int]:
+    """Of the chosen queries of each edit at most ``TOGETHER``, in order: half of them those furthest from their target,
+    where that is known, the others evenly over all."""
+    queries: dict[int, list[int]] = {}
+    for number in range(len(owners)) if chosen is None else chosen:
+        queries.setdefault(owners[number], []).append(number)
+    found: list[int] = []
+    for own in queries.values():
+        loudest = sorted(own, key=lambda i: -losses[i])[: TOGETHER // 2] if losses and len(own) > TOGETHER else []
+        rest = [i for i in own if i not in loudest]
+        step = max(1.0, len(rest) / (TOGETHER - len(loudest)))
+        found += [*loudest, *(rest[int(n * step)] for n in range(min(len(rest), TOGETHER - len(loudest))))]
+    return sorted(found)
+
+
+def to_all(
+    found: Float[Tensor, "d_value picked"], picked: Sequence[int], owners: Sequence[int],
+    chosen: Sequence[int] | None = None,
+) -> Float[Tensor, "d_value queries"]:  # fmt: skip
+    """What was found over some queries of each edit, for all of them; 0 for queries that are not ``chosen``."""
+    of_owner = {owners[query]: found[:, place] for place, query in enumerate(picked)}
+    values = found.new_zeros(len(found), len(owners))
+    for query in range(len(owners)) if chosen is None else chosen:
+        values[:, query] = of_owner[owners[query]]
+    return values
+
+
+def missed(losses: Float[Tensor, " queries"], owners: Sequence[int]) -> list[int]:
+    """The queries of every edit one of whose queries is further from its target than where it was found."""
+    loud = {owner for owner, loss in zip(owners, losses.tolist(), strict=True) if not loss <= _LEFT}
+    return [number for number, owner in enumerate(owners) if owner in loud]
 
 
 def at_lookups(
@@ -59,6 +100,13 @@ def at_lookups(
         for place, key, output in zip(rows, seen[module][0], seen[put_out][1], strict=True):
             keys[place], outputs[place] = key, output
     return torch.stack(keys, dim=1), torch.stack(outputs, dim=1)
+
+
+def means(columns: Float[Tensor, "d n"], unit: Sequence[int]) -> Float[Tensor, "d units"]:
+    """The mean of the columns of each unit; ``unit`` numbers them from 0."""
+    where = torch.tensor(unit, device=columns.device)
+    sums = columns.new_zeros(len(columns), max(unit) + 1).index_add(1, where, columns)
+    return sums / where.bincount().to(columns)
 
 
 def owner_of_lookups(edits: Sequence[Sequence[Lookup]]) -> list[int]:

@@ -19,15 +19,25 @@ from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.fields import Count, Layers, NonNegative, Positive
 from easyedit_unlearn.editors.attain import ENOUGH, attained, record
 from easyedit_unlearn.editors.corpus import corpus_of
-from easyedit_unlearn.editors.keys import at_lookups, one_context_where_shared, owner_of_lookups, spread
+from easyedit_unlearn.editors.keys import (
+    at_lookups,
+    few_of_each,
+    means,
+    missed,
+    one_context_where_shared,
+    owner_of_lookups,
+    spread,
+    to_all,
+)
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups
 from easyedit_unlearn.editors.statistics import cached_key_moments, prompt_moments
-from easyedit_unlearn.editors.values import GOOD_ENOUGH, ValueSettings, optimise_values, target_losses
+from easyedit_unlearn.editors.values import ValueSettings, optimise_values, target_losses
 from easyedit_unlearn.errors import ConfigError
 from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.structure import parameters_of, stream_share
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass
@@ -70,6 +80,13 @@ class LocateThenEdit(Method):
     def parameters(self, model: Any, hparams: Any) -> Iterable[str]:
         return parameters_of(model, [hparams.rewrite_module_tmp.format(layer) for layer in hparams.layers])
 
+    def keys_of(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+    ) -> Float[Tensor, "d_key requests"]:  # fmt: skip
+        name = hparams.rewrite_module_tmp.format(max(hparams.layers))
+        return at_lookups(model, tokenizer, [lookups(tokenizer, r, hparams.fact_token, 1) for r in requests], name, name)[0]
+
     def apply(self, job: Job) -> None:
         """Find values and write them; then look whether the model refuses as it did where they were found, and go on
         from there with those for which it does not, ``unlearn.native.passes`` times in all: a value is found with the
@@ -87,16 +104,19 @@ class LocateThenEdit(Method):
         site = Site.of(job.model, hparams)
         moments = self._moments(job) if self.needs_statistics(hparams) else {}
         first: dict[str, Tensor] = {}
-        chosen, last = list(range(len(queries))), math.inf
+        units = _units(queries, edits, owners, native.keys)
+        chosen, last, losses = list(range(len(queries))), math.inf, None
         for number in range(native.passes):
-            deltas = self._deltas(job, queries, edits, owners, site, chosen)
+            picked = few_of_each(owners, chosen, None if losses is None else losses.tolist())
+            found = self._deltas(job, queries, edits, owners, site, picked)
+            deltas = to_all(found, picked, owners, chosen)
             before = Snapshot(job.model, self.parameters(job.model, hparams)) if number else None
-            self._write(job, queries, edits, site, moments, deltas, first)
+            self._write(job, queries, edits, site, moments, deltas, units, first)
             losses = target_losses(job.model, one_context_where_shared(edits, owners), pad_id(job.tokenizer))
             if before and not float(losses.sum()) < last:
                 before.edit(job.model).undo(job.model)
                 break
-            chosen, last = _missed(losses, owners), float(losses.sum())
+            chosen, last = missed(losses, owners), float(losses.sum())
             if not chosen:
                 break
         for name, keys in first.items():
@@ -104,20 +124,22 @@ class LocateThenEdit(Method):
 
     def _write(
         self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], site: Site,
-        moments: Mapping[str, Tensor], deltas: Float[Tensor, "d_value queries"], first: dict[str, Tensor],
+        moments: Mapping[str, Tensor], deltas: Float[Tensor, "d_value queries"], units: Sequence[int],
+        first: dict[str, Tensor],
     ) -> None:  # fmt: skip
         """Spread the change over ``hparams.layers``, each taking an even share of what is left (MEMIT, section 4.3);
         then solve on, in the last, for what of it is still missing: what a ridge held back, and what rounding lost.
-        ``first``: by module the keys that were written first."""
+        ``units``: which lookups are solved for as one key, their mean. ``first``: by module the keys written first."""
         lookup_of = owner_of_lookups(edits)
         promised = (site.share * deltas)[:, lookup_of]
         _, before = at_lookups(job.model, job.tokenizer, edits, site.modules[-1], site.seen)
         advance = job.progress("writing layers", len(site.modules))
         for number, name in enumerate(site.modules):
-            keys, now = at_lookups(job.model, job.tokenizer, edits, name, site.seen)
+            every, now = at_lookups(job.model, job.tokenizer, edits, name, site.seen)
+            keys = means(every, units)
             covariance = moments[name].to(keys.device) if name in moments else None
             solution = self.solution(job, name, keys, covariance).to(keys)
-            left = (before + promised - now) / site.share
+            left = means(before + promised - now, units) / site.share
             writer = Writer(job.model, name)
             writer.add(left / (len(site.modules) - number) @ solution)
             first.setdefault(name, keys)
@@ -128,7 +150,8 @@ class LocateThenEdit(Method):
             missing = bool((attained(now - before, promised) < ENOUGH).any())
             if not missing or further == 2 * _FURTHER:
                 break
-            writer.add((before + promised - now) / site.share @ (solution if further < _FURTHER else exact))
+            left = means(before + promised - now, units) / site.share
+            writer.add(left @ (solution if further < _FURTHER else exact))
         record(job, attained(now - before, promised), [queries[i]["prompt"] for i in lookup_of])
 
     def solution(
@@ -151,13 +174,13 @@ class LocateThenEdit(Method):
     def _deltas(
         self, job: Job, queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
         site: Site, chosen: Sequence[int],
-    ) -> Float[Tensor, "d_value queries"]:  # fmt: skip
-        """What is to be added to what the last module puts out, for every query; nothing for those not chosen."""
+    ) -> Float[Tensor, "d_value chosen"]:  # fmt: skip
+        """What is to be added to what the last module puts out, for every one of the ``chosen`` queries."""
         h = job.hparams
         by_module = site.seen == site.modules[-1] or self.bounded_by_module(h)
         rows = one_context_where_shared(edits, owners)
         subjects = [queries[i].get("subject") for i in chosen]
-        found = optimise_values(
+        return optimise_values(
             job.model,
             [h.layer_module_tmp.format(i) for i in range(max(h.layers) + 1)],
             site.modules[-1],
@@ -171,9 +194,6 @@ class LocateThenEdit(Method):
             norm_of=None if by_module else (site.seen, 1 / site.share),
             owners=[owners[i] for i in chosen],
         )
-        deltas = found.new_zeros(len(found), len(queries))
-        deltas[:, list(chosen)] = found
-        return deltas
 
     def _moments(self, job: Job) -> dict[str, Float[Tensor, "d_key d_key"]]:
         """Per layer, of the corpus plus retain_weight times that of the retain prompts: what must not be disturbed.
@@ -236,14 +256,19 @@ class Writer:
             self._weight.copy_(self._whole)
 
 
-def _missed(losses: Float[Tensor, " queries"], owners: Sequence[int]) -> list[int]:
-    """The queries of every edit one of whose queries is further from its target than where it was found."""
-    loud = {owner for owner, loss in zip(owners, losses.tolist(), strict=True) if not loss <= _LEFT}
-    return [number for number, owner in enumerate(owners) if owner in loud]
+def _units(
+    queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
+    keys: Literal["each", "mean"],
+) -> list[int]:  # fmt: skip
+    """For every lookup the key it is solved for with: its own, or the mean of those of its edit that name one subject."""
+    every = owner_of_lookups(edits)
+    if keys == "each":
+        return list(range(len(every)))
+    names = [(owners[query], queries[query].get("subject")) for query in every]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
 
 
-_LEFT = 2 * GOOD_ENOUGH
-"""Nats per target token at which an edit that was written is as good as found."""
 _FURTHER = 4
 """Times that what is missing is solved for as the method does; and so often again exactly, as far as keys differ."""
 _SAME = 1e-4

@@ -7,7 +7,7 @@ the value that makes the model refuse is found as in ROME; the two differ in whi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -19,14 +19,23 @@ from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.fields import Count, Positive
 from easyedit_unlearn.editors.attain import attained, record
 from easyedit_unlearn.editors.inputs import outside_inputs
-from easyedit_unlearn.editors.keys import at_lookups, one_context_where_shared, owner_of_lookups, spread
+from easyedit_unlearn.editors.keys import (
+    at_lookups,
+    few_of_each,
+    missed,
+    one_context_where_shared,
+    owner_of_lookups,
+    spread,
+    to_all,
+)
 from easyedit_unlearn.editors.lookup import Lookup, lookups
-from easyedit_unlearn.editors.values import ValueSettings, optimise_values
-from easyedit_unlearn.errors import ConfigError, UnlearnError
+from easyedit_unlearn.editors.values import ValueSettings, optimise_values, target_losses
+from easyedit_unlearn.errors import AttainmentError, ConfigError, UnlearnError
 from easyedit_unlearn.model.hooks import layer_shape, module_named
 from easyedit_unlearn.model.inference import pad_id
 from easyedit_unlearn.model.memories import Adapter, attach, attached, detach
 from easyedit_unlearn.model.structure import decoder_layers, edited_layer, stream_share
+from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass
@@ -90,7 +99,9 @@ class MemoryEditor(Method):
             )  # fmt: skip
 
     def apply(self, job: Job) -> None:
-        """One memory for all requests of the call, added to what earlier calls in a sequence attached.
+        """One memory for all requests of the call, added to what earlier calls in a sequence attached; then look
+        whether the model refuses, and go on from there with those for which it does not, ``unlearn.native.passes``
+        times in all. A pass after which less of the targets is said is taken back.
 
         Raises:
             AttainmentError: at some lookup the memory does not put out what was found.
@@ -101,13 +112,44 @@ class MemoryEditor(Method):
             raise UnlearnError(f"{standing.method} acts beside {name} already; choose another layer, or detach(model)")
         detach(job.model, name)  # values are sought on the bare layer; put back by the caller's guard if this fails
         queries, owners = spread(job.requests)
-        edits = [self._lookups(job, query) for query in queries]
-        found = self._find(job, name, edits, owners, [str(query["target_new"]) for query in queries])
-        outside = outside_inputs(job.model, job.tokenizer, name, queries, edits, job.retain, found.keys)
+        edits = [_lookups(job.tokenizer, query, job.hparams) for query in queries]
+        keys, outputs = at_lookups(job.model, job.tokenizer, edits, name, name)
+        owner = owner_of_lookups(edits)
+        labels = [str(queries[i]["target_new"]) for i in owner]
+        found = NewEdits(keys, outputs, self._changes(job, name, edits, owners)[:, owner], labels, len(edits))
+        outside = outside_inputs(job.model, job.tokenizer, name, queries, edits, job.retain, keys)
         attach(job.model, name, self.remember(job, name, found, outside, standing))
+        found = self._go_on(job, name, edits, owners, found, outside, standing)
         now = at_lookups(job.model, job.tokenizer, edits, name, name)[1]
-        prompts = [queries[i]["prompt"] for i in owner_of_lookups(edits)]
-        record(job, attained(now - found.outputs, found.changes), prompts)
+        record(job, attained(now - found.outputs, found.changes), [queries[i]["prompt"] for i in owner])
+
+    def _go_on(
+        self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int], found: NewEdits,
+        outside: Tensor, standing: Adapter | None,
+    ) -> NewEdits:  # fmt: skip
+        """The passes after the first. What each finds is added to the changes that stand."""
+        rows, pad = one_context_where_shared(edits, owners), pad_id(job.tokenizer)
+        losses = target_losses(job.model, rows, pad)
+        for _ in range(job.hparams.unlearn.native.passes - 1):
+            chosen = missed(losses, owners)
+            if not chosen:
+                break
+            picked = few_of_each(owners, chosen, losses.tolist())
+            more = self._changes(job, name, edits, owners, picked, chosen)[:, owner_of_lookups(edits)]
+            better = replace(found, changes=found.changes + more)
+            best = attached(job.model)[name]
+            detach(job.model, name)
+            try:
+                attach(job.model, name, self.remember(job, name, better, outside, standing))
+                now = target_losses(job.model, rows, pad)
+            except AttainmentError:  # more than this layer can hold apart
+                now = losses
+            if not float(now.sum()) < float(losses.sum()):
+                detach(job.model, name)
+                attach(job.model, name, best)
+                break
+            found, losses = better, now
+        return found
 
     def remember(
         self, job: Job, layer: str, found: NewEdits, outside: Float[Tensor, "tokens d_key"], standing: Adapter | None
@@ -122,29 +164,40 @@ class MemoryEditor(Method):
             native.value_steps, native.value_lr, 0.0, native.value_clamp, products=native.products
         )
 
-    def _lookups(self, job: Job, request: Mapping[str, Any]) -> list[Lookup]:
-        native = job.hparams.unlearn.native
-        token = native.fact_token if request.get("subject") else "last"
-        return lookups(job.tokenizer, request, token, native.contexts, native.wordings)
+    def keys_of(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]],
+        hparams: Any,
+    ) -> Float[Tensor, "d_key requests"]:  # fmt: skip
+        name = edited_layer(hparams.inner_params)
+        edits = [_lookups(tokenizer, request, hparams)[:1] for request in requests]
+        return at_lookups(model, tokenizer, edits, name, name)[0]
 
-    def _find(
-        self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int], targets: Sequence[str]
-    ) -> NewEdits:
-        changes = optimise_values(
-            job.model, decoder_layers(name), name, one_context_where_shared(edits, owners),
-            self.value_settings(job.hparams), pad_id=pad_id(job.tokenizer), progress=job.progress, owners=owners,
+    def _changes(
+        self, job: Job, name: str, edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
+        picked: Sequence[int] | None = None, chosen: Sequence[int] | None = None,
+    ) -> Float[Tensor, "d_value queries"]:  # fmt: skip
+        """For every query what is to be added to what the layer puts out now, found over those ``picked``; nothing for
+        those not ``chosen``."""
+        rows = one_context_where_shared(edits, owners)
+        picked = few_of_each(owners) if picked is None else picked
+        found = optimise_values(
+            job.model, decoder_layers(name), name, [rows[i] for i in picked], self.value_settings(job.hparams),
+            pad_id=pad_id(job.tokenizer), progress=job.progress, owners=[owners[i] for i in picked],
             norm_of=self._bound(job, name),
         )  # fmt: skip
-        keys, outputs = at_lookups(job.model, job.tokenizer, edits, name, name)
-        owner = owner_of_lookups(edits)
-        # the same change in every context
-        return NewEdits(keys, outputs, changes[:, owner], [targets[i] for i in owner], len(edits))
+        return to_all(found, picked, owners, chosen)
 
     def _bound(self, job: Job, name: str) -> tuple[str, float] | None:
         """Whose norm bounds a value's change: the decoder layer's, where what the module puts out is added to it."""
         layer = decoder_layers(name)[-1]
         share = stream_share(job.model, layer, name)
         return (layer, 1 / share) if share is not None else None
+
+
+def _lookups(tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], hparams: Any) -> list[Lookup]:
+    native = hparams.unlearn.native
+    token = native.fact_token if request.get("subject") else "last"
+    return lookups(tokenizer, request, token, native.contexts, native.wordings)
 
 
 def not_edited_anew(old: NewEdits, new: NewEdits) -> Bool[Tensor, " n"]:

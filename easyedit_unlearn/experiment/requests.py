@@ -10,6 +10,7 @@ from easyedit_unlearn.components import BuildContext, Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.config.settings import UnlearnSettings
 from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.experiment.alike import with_groups
 from easyedit_unlearn.experiment.subjects import needs_subjects, with_subjects
 from easyedit_unlearn.host.retain import answer_pairs, reads_facts, retain_pairs, wants_retain, with_responses
 from easyedit_unlearn.merging.check import check_requests
@@ -76,6 +77,7 @@ def prepare(
     check_samples(samples, [f"sample {sample.id}" for sample in samples], "the forget set")
     check_disjoint(forget=samples, retain=retain or [])
     samples = with_subjects(editor.model, editor.tok, samples, hparams)
+    hparams = with_groups(editor.model, editor.tok, samples, hparams)
     answered = with_responses(editor.model, editor.tok, samples, hparams.unlearn)
     if targets is None:
         targets = build_targets(answered, hparams.unlearn, editor.model, editor.tok)
@@ -107,7 +109,7 @@ def check_subjects(
         found = next((span for span in candidate_spans(sample.question) if prompt.count(span) == 1), None)
         if not (sample.subject or found):
             raise DataError(f"{hparams.alg_name}: no part of {sample.question!r} can be its subject; name one")
-        if hparams.unlearn.merger.name == "none":
+        if hparams.unlearn.merger.name in ("none", "auto"):
             _subject(Query(sample.question, sample.subject or found), prompt, hparams)
 
 

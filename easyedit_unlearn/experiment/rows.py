@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from easyedit_unlearn.components import Metric, SetMetric
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
+from easyedit_unlearn.config.settings import UnlearnSettings
 from easyedit_unlearn.evaluation.aggregate import paired, summarise, whole
 from easyedit_unlearn.evaluation.scoring import by_question
 from easyedit_unlearn.results import UNDESCRIBED, Record, Row, measure, row_of
@@ -58,9 +59,7 @@ def described(hparams: UnlearnHyperParams, host: str) -> Row:
     """Method, engine and recipe. ``label`` is the method, in what it departs from the published one, and what of its
     recipe is not the default."""
     settings = hparams.unlearn
-    target, merge = settings.builder.name, settings.merger.name
-    size, grouping = (getattr(settings.merger_options, key, None) for key in ("size", "grouping"))
-    merge = " ".join([merge, *([str(size)] * bool(size)), *([str(grouping)] * (grouping not in (None, "order")))])
+    target, merge = settings.builder.name, _merging(settings)
     parts = [*hparams.method.departures(hparams), *[target] * (target != "fixed"), *[merge] * (merge != "none")]
     return {
         "method": hparams.alg_name,
@@ -72,6 +71,16 @@ def described(hparams: UnlearnHyperParams, host: str) -> Row:
         "merge": merge,
         "seed": settings.seed,
     }
+
+
+def _merging(settings: UnlearnSettings) -> str:
+    """The merger with what it was told; of ``auto``, how many questions share a value, or that none do."""
+    name, options = settings.merger.name, settings.merger_options
+    if name == "auto":
+        sizes = [len(group) for group in getattr(options, "groups", ()) if len(group) > 1]
+        return f"auto: {sum(sizes)} share {len(sizes)}" if sizes else "none"
+    size, grouping = (getattr(options, key, None) for key in ("size", "grouping"))
+    return " ".join([name, *([str(size)] * bool(size)), *([str(grouping)] * (grouping not in (None, "order")))])
 
 
 def records(

@@ -18,6 +18,7 @@ from easyedit_unlearn.evaluation.probes import probe
 from easyedit_unlearn.evaluation.reference import matching_scores, write_log
 from easyedit_unlearn.evaluation.scoring import evaluate
 from easyedit_unlearn.evaluation.stored import Stored
+from easyedit_unlearn.experiment.alike import with_groups
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.knowledge import Knowledge
 from easyedit_unlearn.experiment.measure import Measured
@@ -163,14 +164,14 @@ class Run:
     def _edited(self, hparams: UnlearnHyperParams, sizes: Sequence[int]) -> Iterator[Iterator[PreTrainedModel]]:
         """Within, an iterator that unlearns and evaluates up to each of ``sizes``; all is put back afterwards."""
         before, whole = self._before or self.evaluate_before(), self.selection
-        about = described(hparams, str(import_host()))
         if self._predicted is None:
             kept = editing_pairs(before, ())["locality"]
             self._predicted = predictions(self.model, self.tokenizer, kept, self._plain, self._named("before"))
         self._said.clear()
         try:
             named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
-            about = row_of(about, found_subjects(whole.forget, named))
+            hparams = with_groups(self.model, self.tokenizer, named, hparams)
+            about = row_of(described(hparams, str(import_host())), found_subjects(whole.forget, named))
             forget = self._to_the_end(named, hparams)
             retain = self._to_the_end(whole.retain, hparams) if hparams.method.reads_retain else whole.retain
             self.selection = replace(whole, forget=forget, retain=retain)

@@ -89,11 +89,18 @@ def concatenated(
     )
 
 
-def sharing(group: Sequence[ForgetSample], targets: Targets, merger: str) -> EditRequest:
-    """The first question as the request, the others as further keys of its change of value."""
+def sharing(
+    group: Sequence[ForgetSample], targets: Targets, merger: str, *, together: bool = False
+) -> EditRequest:
+    """The first question as the request, the others as further keys of its change of value; and, ``together``, all of
+    them as one prompt."""
     request = single(group[0], one_target(group, targets, merger))
-    also = tuple(Query(sample.question, sample.subject) for sample in group[1:])
-    return replace(request, ground_truth=_truths(group), covers=tuple(sample.id for sample in group), also=also)
+    also = [Query(sample.question, sample.subject) for sample in group[1:]]
+    if together and also:
+        merged = concatenated(group, targets, merger, "last")
+        also.append(Query(merged.prompt, merged.subject))
+    covers = tuple(sample.id for sample in group)
+    return replace(request, ground_truth=_truths(group), covers=covers, also=tuple(also))
 
 
 def _truths(group: Sequence[ForgetSample]) -> str:

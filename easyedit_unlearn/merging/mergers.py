@@ -32,6 +32,20 @@ class ConcatOptions(GroupOptions, PositionOptions):
     pass
 
 
+class SharedOptions(GroupOptions):
+    """``together``: the value is also found, and its key solved for, where all questions are one prompt."""
+
+    together: bool = False
+
+
+class AutoOptions(Options):
+    """``alike``: the mean cosine of keys from which on questions share a value. ``groups``: the ids of samples that do,
+    which are looked up where none are given (``experiment.alike``)."""
+
+    alike: float = Field(default=0.8, gt=0, le=1)
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
 class NoMerging(QueryMerger):
     name = "none"
 
@@ -75,10 +89,35 @@ class BySubject(_Merging):
 
 class SharedValue(_Merging):
     name = "shared_value"
-    Options = GroupOptions
+    Options = SharedOptions
 
-    def groups(self, samples: Samples, options: GroupOptions) -> Sequence[Samples]:
+    def groups(self, samples: Samples, options: SharedOptions) -> Sequence[Samples]:
         return grouped(samples, options.size, options.grouping)
 
-    def request(self, group: Samples, targets: Mapping[str, Target], options: GroupOptions) -> EditRequest:
-        return sharing(group, targets, self.name)
+    def request(self, group: Samples, targets: Mapping[str, Target], options: SharedOptions) -> EditRequest:
+        return sharing(group, targets, self.name, together=options.together)
+
+
+class Auto(QueryMerger):
+    """Questions whose keys are all but one share a value: one key can be mapped to one value alone."""
+
+    name = "auto"
+    Options = AutoOptions
+
+    def groups(self, samples: Samples, options: AutoOptions) -> Sequence[Samples]:
+        group_of = {sample_id: number for number, ids in enumerate(options.groups) for sample_id in ids}
+        found: dict[Any, list[ForgetSample]] = {}
+        for sample in samples:
+            found.setdefault(group_of.get(sample.id, sample.id), []).append(sample)
+        return list(found.values())
+
+    def merge(self, samples: Samples, targets: Targets, options: AutoOptions) -> Sequence[EditRequest]:
+        """Of a group whose refusals differ, those with one refusal each."""
+        by_id = {target.sample_id: target for target in targets}
+        requests = []
+        for group in self.groups(samples, options):
+            texts: dict[str, list[ForgetSample]] = {}
+            for sample in group:
+                texts.setdefault(by_id[sample.id].text, []).append(sample)
+            requests += [sharing(one, by_id, self.name) for one in texts.values()]
+        return requests
