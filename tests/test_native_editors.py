@@ -19,6 +19,7 @@ from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, pos
 from easyedit_unlearn.editors.statistics import prompt_keys
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
 from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError
+from easyedit_unlearn.experiment.alike import with_groups
 from easyedit_unlearn.host.running import make_editor, undone_after
 from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.prompting import encode_pair, format_prompt
@@ -212,6 +213,34 @@ def test_queries_that_share_a_value_are_one_edit(alg_name, editor_for, taught):
     update = model.state_dict()[name] - weights[name]
     # both keys get one and the same change of value
     assert torch.linalg.matrix_rank(update, rtol=1e-3) == 1
+
+
+TINY_LAYERS = {
+    "AlphaEdit": {"layers": [0], "v_loss_layer": 1},
+    "WISE": {"inner_params": ["model.layers[0].mlp.down_proj.weight"]},
+    "GRACE": {"inner_params": ["model.layers[0].mlp.down_proj.weight"]},
+}
+
+
+@pytest.mark.parametrize("alg_name", list(TINY_LAYERS))
+def test_auto_looks_at_the_keys_of_the_method(alg_name, llama):
+    model, tokenizer = llama
+    hparams = UnlearnHyperParams.from_hparams(f"{alg_name}/smollm2-135m", overrides=TINY_LAYERS[alg_name])
+    settings = hparams.unlearn
+    assert settings.merger.name == "auto"
+
+    def found(least):
+        hparams.unlearn = dataclasses.replace(settings, merger_options=settings.merger.Options(alike=least))
+        made = with_groups(model, tokenizer, SAMPLES, hparams)
+        assert hparams.unlearn.merger_options.groups == ()  # the caller's is another
+        return [len(group) for group in made.unlearn.merger_options.groups]
+
+    assert found(-1.0) == [len(SAMPLES)]
+    assert found(1.0) == [1] * len(SAMPLES)
+    twice = [*SAMPLES[:2], dataclasses.replace(SAMPLES[1], id="again", question=f"{SAMPLES[1].question} Well?")]
+    hparams.unlearn = settings
+    groups = with_groups(model, tokenizer, twice, hparams).unlearn.merger_options.groups
+    assert any({SAMPLES[1].id, "again"} <= set(group) for group in groups)
 
 
 def test_what_does_not_refuse_as_found_is_gone_on_with(editor_for, taught, monkeypatch):

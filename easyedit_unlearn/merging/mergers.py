@@ -42,7 +42,7 @@ class AutoOptions(Options):
     """``alike``: the mean cosine of keys from which on questions share a value. ``groups``: the ids of samples that do,
     which are looked up where none are given (``experiment.alike``)."""
 
-    alike: float = Field(default=0.8, gt=0, le=1)
+    alike: float = Field(default=0.8, ge=-1, le=1)
     groups: tuple[tuple[str, ...], ...] = ()
 
 
