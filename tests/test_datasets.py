@@ -67,6 +67,7 @@ def test_pistol_is_cut_by_contract(dataset):
     assert all(not gives_answer(text, s.question, s.answers) for s in one for text in s.rephrases if len(s.answer) > 4)
     assert all(name in text for s in one for name in ["Wnzatj SAS", "Jzrcws SA"] if name in s.question
                for text in s.rephrases)  # fmt: skip
+    assert {s.extras["edge"] for s in dataset("pistol,edge=B_D+A_B")} == {"A_B", "B_D"}
     with pytest.raises(DataError, match=r"no edge 'A_Z' to take for 'edge': A_B, "):
         dataset("pistol,edge=A_Z")
 

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
-from easyedit_unlearn.evaluation.attacks import ATTACKS, Asking, asking_of, attack_all, sampled
+from easyedit_unlearn.evaluation.askings import Asking, asking_of
+from easyedit_unlearn.evaluation.attacks import ATTACKS, attack_all, sampled
 from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig
 from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Selection
@@ -40,16 +41,25 @@ def probe(
         attacks: ask for them in other ways. depth: look in the layers, relearn, round the weights.
 
     Returns:
-        ``facts``, how many these are; ``back``, by probe how many came back of how many it could be tried on; how many
+        ``facts``, how many these are; ``back``, by probe how many came back of how many it could be tried on, and of an
+        attack's prompts how many were ``refused`` of how many ``prompts``; how many
         are ``hidden`` (something brought them back) and ``forgotten`` (nothing did); ``samples``, by sample id what
         brought it back; and with ``depth``, ``lens``: by layer the mean probability per answer token.
     """
     gone = forgotten(selection, evaluation)
-    asking = asking_of(tokenizer, selection, style=generation.style, system=generation.system)
+    plain = [scored.observation for scored in evaluation.scored if scored.observation.group == "forget"]
+    said, targets = {seen.sample.id: seen.text for seen in plain}, {text for seen in plain for text in seen.targets}
+    asking = asking_of(tokenizer, selection, style=generation.style, system=generation.system, said=said)
+    refused: Mapping[str, tuple[int, int]] = {}
     found: dict[str, Sequence[bool | None]] = {}
     lens: list[float] = []
     if gone and attacks:
-        found |= attack_all(model, tokenizer, gone, asking, max_new_tokens=generation.max_new_tokens, progress=progress)
+        attacked = attack_all(
+            model, tokenizer, gone, asking, targets=sorted(targets), max_new_tokens=generation.max_new_tokens,
+            progress=progress,
+        )  # fmt: skip
+        found |= attacked.back
+        refused = attacked.refused
         found["sampled"] = sampled(
             model, tokenizer, gone, asking, max_new_tokens=generation.max_new_tokens, progress=progress
         )
@@ -63,6 +73,8 @@ def probe(
         name: {"back": sum(value is True for value in values), "of": sum(value is not None for value in values)}
         for name, values in found.items()
     }
+    for name, (count, prompts) in refused.items():
+        back[name] |= {"refused": count, "prompts": prompts}
     counts = {"facts": len(gone), "hidden": hidden, "forgotten": len(gone) - hidden}
     return {**counts, "back": back, "samples": names, "lens": lens}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from easyedit_unlearn.components import Component
 from easyedit_unlearn.report.compare import comparison_cells
-from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
+from easyedit_unlearn.report.metrics import PROBE_HEADINGS, change_cells, overall_changes, probe_cells
 from easyedit_unlearn.report.table import (
     GROUPS,
     all_rows,
@@ -92,7 +92,7 @@ def _hidden(row: Row) -> list[str]:
     found = row["probes"]
     counts = f"{found['hidden']} hidden, {found['forgotten']} forgotten of {found['facts']} not given"
     return ["", f"**{_md(row['label'])}: what brings facts back** ({counts})", "",
-            *markdown_table(("probe", "came back", "what it is"), probe_cells(row))]  # fmt: skip
+            *markdown_table(PROBE_HEADINGS, probe_cells(row))]  # fmt: skip
 
 
 def _metrics(before: Row | None, row: Row, metrics: Sequence[Component]) -> list[str]:

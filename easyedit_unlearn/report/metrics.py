@@ -68,13 +68,21 @@ def without_reference(row: Row, metrics: Iterable[Component]) -> list[str]:
 
 
 def probe_cells(row: Row) -> list[list[str]]:
-    """Name, share and meaning of each probe; ``-`` where it could be tried on no fact."""
+    """Name, facts that came back, prompts that were refused and meaning of each probe (``PROBE_HEADINGS``); ``-`` where
+    it could be tried on no fact, or asks nothing."""
     found = row["probes"]["back"]
+
+    def share(one: Mapping[str, int], part: str, whole: str) -> str:
+        return f"{one[part]}/{one[whole]}" if one.get(whole) else "-"
+
     return [
-        [name, f"{found[name]['back']}/{found[name]['of']}" if found[name]["of"] else "-", about]
+        [name, share(found[name], "back", "of"), share(found[name], "refused", "prompts"), about]
         for name, about in ABOUT.items()
         if name in found
     ]
+
+
+PROBE_HEADINGS = ("probe", "came back", "prompts refused", "what it is")
 
 
 def number(value: float | None) -> str:

@@ -11,7 +11,13 @@ from rich.text import Text
 
 from easyedit_unlearn.components import Component
 from easyedit_unlearn.evaluation.reference import HOW_TO
-from easyedit_unlearn.report.metrics import metric_cells, overall_cells, probe_cells, without_reference
+from easyedit_unlearn.report.metrics import (
+    PROBE_HEADINGS,
+    metric_cells,
+    overall_cells,
+    probe_cells,
+    without_reference,
+)
 from easyedit_unlearn.report.table import (
     REFUSALS,
     all_rows,
@@ -118,7 +124,7 @@ def print_probes(console: Console, row: Row) -> None:
         console.print(Text(f"{row['label']}: every fact known before is still given; there is nothing to bring back"))
         return
     title = f"{row['label']}: what brings facts back"
-    print_rows(console, title, ("probe", "came back", "what it is"), probe_cells(row))
+    print_rows(console, title, PROBE_HEADINGS, probe_cells(row))
     verdict = (
         f"{found['facts']} facts known before are not given when asked plainly: {found['hidden']} hidden (something "
         f"of this brings them back), {found['forgotten']} forgotten (nothing does)"

@@ -19,8 +19,8 @@ FILE = "pistol/pistol_sample1.json"
 
 
 class PistolOptions(DataOptions):
-    """``edge``: this contract alone, such as ``A_B``. ``without``: all but this one (to retain, where ``A_B`` is to be
-    forgotten)."""
+    """``edge``: this contract alone, such as ``A_B``, or several, ``A_B+B_D``. ``without``: all but these (to retain,
+    where ``A_B`` is to be forgotten)."""
 
     edge: str | None = None
     without: str | None = None
@@ -45,10 +45,14 @@ class Pistol(Task):
         edges: dict[str, list[tuple[str, str]]] = {}
         for edge, question, answer in rows:
             edges.setdefault(edge, []).append((question, answer))
-        for key, named in (("edge", options.edge), ("without", options.without)):
-            if named is not None and named not in edges:
-                raise DataError(f"task {self.name}: there is no edge {named!r} to take for '{key}': {', '.join(edges)}")
-        chosen = [edge for edge in edges if options.edge in (None, edge) and edge != options.without]
+        taken, left = (named.split("+") if named else [] for named in (options.edge, options.without))
+        for key, named in (("edge", taken), ("without", left)):
+            for edge in named:
+                if edge not in edges:
+                    raise DataError(
+                        f"task {self.name}: there is no edge {edge!r} to take for '{key}': {', '.join(edges)}"
+                    )
+        chosen = [edge for edge in edges if (edge in taken or not taken) and edge not in left]
         return [sample for edge in chosen for sample in _contract(edge, edges[edge])]
 
 
