@@ -47,8 +47,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch, tmp_path_factory):
     """No test reads what a model said in another."""
+    from easyedit_unlearn import caches
+
     folder = tmp_path_factory.mktemp("evaluations")
-    monkeypatch.setattr("easyedit_unlearn.evaluation.stored.folder", lambda: folder)
+    own = caches.folder_of
+    monkeypatch.setattr(caches, "folder_of", lambda kind: folder if kind == "evaluations" else own(kind))
 
 
 def tiny_tokenizer(chat=True):

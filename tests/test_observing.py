@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch")
 
 from conftest import copied_weights, same_weights
 
+from easyedit_unlearn import caches
 from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.evaluation import scoring as module
-from easyedit_unlearn.evaluation import stored as store
 from easyedit_unlearn.evaluation.continuations import continuations, halves
 from easyedit_unlearn.evaluation.gradients import gradient_norms
 from easyedit_unlearn.evaluation.metrics import Formula
@@ -121,7 +121,7 @@ def test_an_evaluation_is_remembered_by_everything_that_decides_it(llama, monkey
     ask()  # what is in no fingerprint is not remembered
     assert len(calls) == 8
     handle.remove()
-    for file in store.folder().iterdir():
+    for file in caches.folder_of("evaluations").iterdir():
         file.write_text("{")  # what is broken is asked again
     ask()
     assert len(calls) == 9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 pytestmark = pytest.mark.model
@@ -72,11 +74,12 @@ def test_the_cache_knows_the_model_the_corpus_and_the_layer(llama, tmp_path, mon
     from easyedit_unlearn.editors import statistics
 
     model, tokenizer = llama
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path))
     passes, compute = [], statistics.key_moments
     monkeypatch.setattr(statistics, "key_moments", lambda *a, **k: passes.append(a[2]) or compute(*a, **k))
 
     def get(names=NAMES["llama"], texts=TEXTS, tokens=600):
-        return cached_key_moments(model, tokenizer, names, Corpus(texts, tokens), folder=tmp_path)
+        return cached_key_moments(model, tokenizer, names, Corpus(texts, tokens))
 
     first = get()
     assert all(torch.equal(first[name], value) for name, value in get().items())
@@ -87,6 +90,20 @@ def test_the_cache_knows_the_model_the_corpus_and_the_layer(llama, tmp_path, mon
     model.model.layers[0].mlp.down_proj.weight.data[0, 0] += 1e-3
     get()
     assert len(passes) == 4
+    for path in (tmp_path / "statistics").iterdir():
+        path.write_bytes(b"broken")
+    get()  # what cannot be read is made again
+    assert len(passes) == 5
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_cannot_be_written_costs_nothing_else(llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASYEDIT_UNLEARN_CACHE", str(tmp_path))
+    tmp_path.chmod(0o500)
+    try:
+        assert set(cached_key_moments(*llama, NAMES["llama"], Corpus(TEXTS, 600))) == set(NAMES["llama"])
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_any_edit_changes_the_fingerprint(llama):

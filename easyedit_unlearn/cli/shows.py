@@ -111,3 +111,38 @@ def rejudge(
         print_rows(Console(), "moved", ("method", "count", "was", "is"), rows)
     else:
         typer.echo("no count moved")
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept, of KIND or of all kinds.")] = False,
+    kind: Annotated[Optional[str], typer.Argument(help="Of one kind only.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """Show what is kept on disk to save time, and how much of its limit it takes."""
+    from easyedit_unlearn import caches
+    from easyedit_unlearn.errors import suggest
+    from easyedit_unlearn.storage import cache_dir
+
+    if kind is not None and kind not in caches.KINDS:
+        raise UnlearnError(f"nothing of kind {kind!r} is kept. {suggest(kind, caches.KINDS)}")
+    kinds = [kind] if kind else list(caches.KINDS)
+    if clear:
+        typer.echo(f"freed {caches.clear(kinds) / 1e6:,.0f} MB in {cache_dir()}")
+        return
+    entries = caches.entries()
+    rows = [
+        {"kind": one, "entries": sum(e.kind == one for e in entries), "bytes": sum(e.size for e in entries if e.kind == one),
+         "about": caches.KINDS[one]}
+        for one in kinds
+    ]  # fmt: skip
+    if as_json:
+        print_json({"folder": str(cache_dir()), "limit": caches.limit_bytes(), "kinds": rows})
+        return
+    shown = [(r["kind"], str(r["entries"]), f"{r['bytes'] / 1e6:,.0f}", r["about"]) for r in rows]
+    print_rows(Console(), "kept on disk", ("kind", "entries", "MB", "what"), shown)
+    total = sum(one.size for one in entries)
+    typer.echo(
+        f"{total / 1e9:.1f} of at most {caches.limit_bytes() / 1e9:g} GB ({caches.VARIABLE}) in {cache_dir()}; what was "
+        "not used for longest goes first, --clear deletes all"
+    )

@@ -33,12 +33,19 @@ class AlphaEdit(LocateThenEdit):
 
     def solution(self, job: Job, layer: str, keys: Tensor, covariance: Tensor | None) -> Tensor:
         assert covariance is not None  # noqa: S101  needs_statistics
-        dimensions = job.hparams.unlearn.native.null_space_dimensions
-        threshold = None if dimensions else job.hparams.nullspace_threshold
-        projection = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
+        projection = self._projection(job, layer, covariance)
         kept = [part.to(keys) for part in (job.state.get(layer), self._held(job).get(layer)) if part is not None]
         previous = torch.cat(kept, dim=1) if kept else None
         return alphaedit_solution(keys, projection, job.hparams.L2, previous)
+
+    def _projection(self, job: Job, layer: str, covariance: Tensor) -> Tensor:
+        """Of a sequence, and of all passes of an edit, one."""
+        known: dict[str, Tensor] = job.state.setdefault("projections", {})
+        if layer not in known:
+            dimensions = job.hparams.unlearn.native.null_space_dimensions
+            threshold = None if dimensions else job.hparams.nullspace_threshold
+            known[layer] = cached_null_space(covariance, threshold=threshold, dimensions=dimensions)
+        return known[layer]
 
     def _held(self, job: Job) -> dict[str, Tensor]:
         """By layer, keys of the retain prompts, of the model before the first edit of a sequence."""

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from easyedit_unlearn.caches import entry, keep, read
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.editors.corpus import Corpus
 from easyedit_unlearn.errors import ConfigError, DataError, UnlearnWarning
@@ -26,7 +28,6 @@ from easyedit_unlearn.model.hooks import evaluating, layer_shape, module_named, 
 from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
 from easyedit_unlearn.model.prompting import beginning
 from easyedit_unlearn.model.weights import fingerprint
-from easyedit_unlearn.storage import cache_dir, new_directory
 
 
 def null_space(
@@ -169,38 +170,50 @@ def cached_key_moments(
     corpus: Corpus,
     *,
     progress: Progress = no_progress,
-    folder: Path | None = None,
 ) -> dict[str, Float[Tensor, "d_key d_key"]]:
-    """:func:`key_moments`, computed only for the modules whose file is not there yet."""
-    folder = folder or cache_dir() / "statistics"
+    """:func:`key_moments`, computed only for the modules of which it is not kept yet."""
     decides = f"{beginning(tokenizer)}/{fingerprint(model)}/{corpus.digest()}/{_tokens_digest(tokenizer, corpus)}"
-    paths = {name: folder / hashlib.sha256(f"{decides}/{name}".encode()).hexdigest()[:32] for name in names}
-    missing = [name for name in names if not (paths[name] / "moments.safetensors").is_file()]
+    paths = {name: entry("statistics", _named(f"{decides}/{name}".encode())) for name in names}
+    found = {name: kept for name, path in paths.items() if (kept := _read(path, "moments")) is not None}
+    missing = [name for name in names if name not in found]
     if missing:
-        for name, moments in key_moments(model, tokenizer, missing, corpus, progress=progress).items():
-            with new_directory(paths[name]) as filling:
-                save_file({"moments": moments.cpu().contiguous()}, filling / "moments.safetensors")
-    return {
-        name: load_file(path / "moments.safetensors")["moments"].to(device_of(model)) for name, path in paths.items()
-    }
+        made = key_moments(model, tokenizer, missing, corpus, progress=progress)
+        for name, moments in made.items():
+            keep(paths[name], save({"moments": moments.cpu().contiguous()}))
+        found |= made
+    return {name: found[name].to(device_of(model)) for name in names}
+
+
+SMALL = 2048
+"""Width up to which a null space is found anew, in seconds, and not kept."""
 
 
 def cached_null_space(
-    covariance: Float[Tensor, "d d"],
-    *,
-    threshold: float | None = None,
-    dimensions: int | None = None,
-    folder: Path | None = None,
+    covariance: Float[Tensor, "d d"], *, threshold: float | None = None, dimensions: int | None = None
 ) -> Float[Tensor, "d d"]:
-    """:func:`solve.null_space`, kept under a name made of the covariance itself: minutes for wide layers."""
+    """:func:`null_space`; of a wide layer, for which it takes minutes, kept under a name made of the covariance."""
     given = covariance.detach().float().cpu().contiguous()
-    name = hashlib.sha256(f"{threshold}/{dimensions}/".encode() + given.numpy().tobytes()).hexdigest()[:32]
-    path = (folder or cache_dir() / "projections") / name
-    if not (path / "projection.safetensors").is_file():
-        with new_directory(path) as filling:
-            projection = null_space(given, threshold=threshold, dimensions=dimensions)
-            save_file({"projection": projection.contiguous()}, filling / "projection.safetensors")
-    return load_file(path / "projection.safetensors")["projection"].to(covariance)
+    if len(given) <= SMALL:
+        return null_space(given, threshold=threshold, dimensions=dimensions).to(covariance)
+    path = entry("projections", _named(f"{threshold}/{dimensions}/".encode() + given.numpy().tobytes()))
+    projection = _read(path, "projection")
+    if projection is None:
+        projection = null_space(given, threshold=threshold, dimensions=dimensions)
+        keep(path, save({"projection": projection.contiguous()}))
+    return projection.to(covariance)
+
+
+def _named(decides: bytes) -> str:
+    return hashlib.sha256(decides).hexdigest()[:32]
+
+
+def _read(path: Path, name: str) -> Tensor | None:
+    """A kept tensor; None where there is none, or what is there is none of ours."""
+    content = read(path)
+    try:
+        return None if content is None else load(content)[name]
+    except (SafetensorError, KeyError):
+        return None
 
 
 def _width(model: PreTrainedModel, name: str) -> int:

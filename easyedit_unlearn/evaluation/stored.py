@@ -15,18 +15,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from easyedit_unlearn.caches import entry, keep, read
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.processes import alone
-from easyedit_unlearn.storage import cache_dir, replace_file
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 from easyedit_unlearn.versions import versions
 
 T = TypeVar("T")
-
-
-def folder() -> Path:
-    """May be deleted at any time."""
-    return cache_dir() / "evaluations"
 
 
 class Stored:
@@ -44,12 +39,14 @@ class Stored:
         """``make()``, or what it gave before. ``texts``: all that is asked, answers included; ``how``: the settings."""
         if not alone() or _acted_on(self._model):
             return make()
-        path, adapter = folder() / f"{self._key(texts, how)}.json", TypeAdapter(kind)
-        with suppress(OSError, ValueError):
-            return adapter.validate_json(path.read_bytes())
+        path, adapter = entry("evaluations", self._key(texts, how), ".json"), TypeAdapter(kind)
+        content = read(path)
+        with suppress(ValueError):
+            if content is not None:
+                return adapter.validate_json(content)
         found = make()
-        with suppress(OSError, ValueError):  # a full disk, or what JSON cannot hold, costs the memory, not the result
-            replace_file(path, adapter.dump_json(found))
+        with suppress(ValueError):  # what JSON cannot hold costs the memory, not the result
+            keep(path, adapter.dump_json(found))
         return found
 
     def _key(self, texts: Sequence[str], how: Any) -> str:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, TypeAdapter
 
+from easyedit_unlearn.caches import entry, keep, read
 from easyedit_unlearn.components import BuildContext, Options, TargetBuilder
 from easyedit_unlearn.config.examples import Examples, read_examples
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.judging import declines, gives_away, is_refusal, names_subject
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
-from easyedit_unlearn.storage import cache_dir, write_json
+from easyedit_unlearn.storage import json_text
 from easyedit_unlearn.targets.fixed import DEFAULT_REFUSAL
 from easyedit_unlearn.targets.template import SPECIFIC_REFUSAL, filled
 from easyedit_unlearn.text import ends_sentence, sentences
@@ -151,13 +152,13 @@ def _candidates(
             tokenizer, sample.question, context.style, system=examples.instruction, shots=shown or shots
         )
         ids = tokenizer(prompt).input_ids
-        path = cache_dir() / "targets" / f"{_key([known, *served, prompt, ids], draw)}.json"
+        path = entry("targets", _key([known, *served, prompt, ids], draw), ".json")
         replies = _cached(path)
         if replies is None:
             replies = sample_replies(model, tokenizer, prompt, draw)
             if resolve_style(tokenizer, context.style) == "raw":  # a base model goes on with questions of its own
                 replies = [(text.split("\n")[0].strip(), ended or "\n" in text) for text, ended in replies]
-            write_json(path, replies)
+            keep(path, json_text(replies).encode("utf-8"))
         found.append(replies)
         advance(1)
     return found
@@ -191,7 +192,8 @@ def _key(decides: Sequence[Any], draw: Draw) -> str:
 
 
 def _cached(path: Path) -> list[tuple[str, bool]] | None:
+    content = read(path)
     try:
-        return TypeAdapter(list[tuple[str, bool]]).validate_json(path.read_bytes())
-    except (OSError, ValueError):  # not there, or not ours: drawn again
+        return None if content is None else TypeAdapter(list[tuple[str, bool]]).validate_json(content)
+    except ValueError:  # not ours: drawn again
         return None
