@@ -14,7 +14,7 @@ from conftest import FACTS, copied_weights, same_weights, write_hparams
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams, unlearning_requests
 from easyedit_unlearn.components import Job, no_progress
 from easyedit_unlearn.editors import locate
-from easyedit_unlearn.editors.keys import few_of_each, means, missed, to_all
+from easyedit_unlearn.editors.keys import TOGETHER, few_of_each, means, missed, to_all
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of
 from easyedit_unlearn.editors.statistics import prompt_keys
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
@@ -272,14 +272,14 @@ def test_what_does_not_refuse_as_found_is_gone_on_with(editor_for, taught, monke
 
 
 def test_a_value_is_found_over_some_of_the_queries_that_share_it_and_given_to_all():
-    owners = [0] * 30 + [1] * 2
+    owners = [0] * 50 + [1] * 2
     first = few_of_each(owners)
-    assert len(first) == 14 and first[-2:] == [30, 31] and first[0] == 0 and first[11] >= 25
-    losses = [0.0] * 32
-    losses[7], losses[8], losses[31] = 3.0, 2.0, 1.0
-    again = few_of_each(owners, list(range(30)), losses)
-    assert {7, 8} <= set(again) and len(again) == 12 and max(again) < 30
-    assert missed(torch.tensor(losses), owners) == list(range(32))
+    assert len(first) == TOGETHER + 2 and first[-2:] == [50, 51] and first[0] == 0 and first[TOGETHER - 1] >= 45
+    losses = [0.0] * 52
+    losses[7], losses[8], losses[51] = 3.0, 2.0, 1.0
+    again = few_of_each(owners, list(range(50)), losses)
+    assert {7, 8} <= set(again) and len(again) == TOGETHER and max(again) < 50
+    assert missed(torch.tensor(losses), owners) == list(range(52))
     assert missed(torch.tensor([0.09, 0.11, float("nan")]), [0, 1, 2]) == [1, 2]
     found = torch.tensor([[1.0, 2.0]])
     assert to_all(found, [0, 3], [0, 0, 0, 1]).tolist() == [[1, 1, 1, 2]]

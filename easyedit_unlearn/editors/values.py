@@ -89,16 +89,21 @@ def optimise_values(
         width = width_of(model, module, edits[0][0], pad_id)
         for units in groups:
             chosen = [i for unit in units for i in unit]
-            kept = [essence[i] for i in chosen] if settings.kl_factor else []
+            kept = [distinct([essence[i] for i in unit]) if settings.kl_factor else [] for unit in units]
             norms = factor * _norms(model, source, [edits[i][0] for i in chosen], pad_id)
             batch = _Batch([[edits[i] for i in unit] for unit in units], kept, norms.device)
-            rows = [*batch.rows, *kept]
-            way = way_to_run(model, layers, module, rows, pad_id, at_edit=bool(kept))
+            rows = [*batch.rows, *batch.kept]
+            way = way_to_run(model, layers, module, rows, pad_id, at_edit=bool(batch.kept))
             with products(model, settings.products):
                 run = way(model, layers, module, rows, pad_id)
                 found.append(_optimise(run, batch, batch.mean(norms, batch.of_queries), width, settings, advance))
     values = torch.cat(found)
     return values[torch.argsort(torch.tensor([i for units in groups for unit in units for i in unit]))].T
+
+
+def distinct(lookups: Sequence[Lookup]) -> list[Lookup]:
+    """Each once: questions about one subject have one "{subject} is a"."""
+    return list({(tuple(one.prompt), one.position): one for one in lookups}.values())
 
 
 def target_losses(model: PreTrainedModel, edits: Sequence[Sequence[Lookup]], pad: int) -> Float[Tensor, " queries"]:
@@ -117,13 +122,16 @@ def target_losses(model: PreTrainedModel, edits: Sequence[Sequence[Lookup]], pad
 
 
 class _Batch:
-    """Some edits, each of queries with all their contexts, and which edit each row and query belongs to; "... is a"
-    comes after them."""
+    """Some edits, each of queries with all their contexts, and which edit each row and query belongs to; what is
+    ``kept`` of each ("... is a") comes after them."""
 
-    def __init__(self, edits: Sequence[Sequence[Sequence[Lookup]]], kept: Sequence[Lookup], device: Any) -> None:
+    def __init__(
+        self, edits: Sequence[Sequence[Sequence[Lookup]]], kept: Sequence[Sequence[Lookup]], device: Any
+    ) -> None:
         queries = [query for edit in edits for query in edit]
         self.rows = [lookup for query in queries for lookup in query]
-        self.edits, self.kept = len(edits), len(kept)
+        self.edits, self.kept = len(edits), [lookup for own in kept for lookup in own]
+        self.of_kept = torch.tensor([n for n, own in enumerate(kept) for _ in own], dtype=torch.long, device=device)
         self.of_queries = torch.tensor([n for n, edit in enumerate(edits) for _ in edit], device=device)
         self.of_rows = torch.tensor([n for n, edit in enumerate(edits) for query in edit for _ in query], device=device)
 
@@ -138,15 +146,15 @@ class _Left:
 
     def __init__(self, run: Whole | Resumed, batch: _Batch, left: Bool[Tensor, " edits"]) -> None:
         self._batch = batch
-        self.texts, self.queries = left[batch.of_rows], left[batch.of_queries]
-        self.of_texts, self.of_queries = batch.of_rows[self.texts], batch.of_queries[self.queries]
-        everything = torch.cat([self.texts, self.queries]) if batch.kept else self.texts
-        self.owner = torch.cat([self.of_texts, self.of_queries]) if batch.kept else self.of_texts
+        self.texts, self.kept = left[batch.of_rows], left[batch.of_kept]
+        self.of_texts, self.of_kept = batch.of_rows[self.texts], batch.of_kept[self.kept]
+        everything = torch.cat([self.texts, self.kept])
+        self.owner = torch.cat([self.of_texts, self.of_kept])
         self._run = run if bool(left.all()) else run.only(everything.nonzero()[:, 0].cpu())
 
     def losses(
         self, delta: Float[Tensor, "edits d_value"], settings: ValueSettings, before: Tensor | None
-    ) -> tuple[Float[Tensor, " edits"], Float[Tensor, "queries vocabulary"] | None]:
+    ) -> tuple[Float[Tensor, " edits"], Float[Tensor, "kept vocabulary"] | None]:
         """NLL plus KL of each edit, means over what is its own; and the log-probabilities at "... is a"."""
         batch, texts = self._batch, len(self.of_texts)
         logits, labels, at_edit = self._run.logits(delta[self.owner], at_edit=bool(batch.kept))
@@ -155,9 +163,9 @@ class _Left:
         if at_edit is None:
             return loss, None
         now = at_edit[texts:].float().log_softmax(-1)
-        first = now.detach() if before is None else before[self.queries]
+        first = now.detach() if before is None else before[self.kept]
         kl = (now.exp() * (now - first)).sum(-1)
-        return loss + settings.kl_factor * batch.mean(kl, self.of_queries), now.detach()
+        return loss + settings.kl_factor * batch.mean(kl, self.of_kept), now.detach()
 
 
 def _optimise(
