@@ -24,7 +24,10 @@ TASKS: Table = {
         "200 fictitious authors, data directory; subset=forget10|retain90|real_authors|world_facts|...",
         "tofu:Tofu",
     ),
-    "pistol": ("20 fictitious contracts (arXiv 2406.16810), data directory; edge=A_B, without=A_B.", "pistol:Pistol"),
+    "pistol": ("20 fictitious contracts (arXiv 2406.16810), data directory; edge, without.", "pistol:Pistol"),
+    "people": ("Real people and their neighbours, data directory; subset=forget|neighbor.", "people:People"),
+    "pii": ("Private data of synthetic persons, data directory.", "pii:Pii"),
+    "muse": ("Knowledge of news and books (arXiv 2407.06460), data directory; corpus, subset.", "muse:Muse"),
     "knowundo": (
         "Knowledge of authors (arXiv 2407.01920), data directory; subset=unlearn|retention.",
         "knowundo:KnowUnDo",

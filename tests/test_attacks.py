@@ -64,6 +64,16 @@ def test_other_settings_of_the_question():
         assert all(isinstance(text, str) for text in getattr(askings, name)(odd, ASKING))
 
 
+def test_the_other_way_round():
+    asked = dataclasses.replace(
+        CAPITAL, subject="Japan", extras={"inverted_question": "Tokyo is the capital of which country?"}
+    )
+    assert askings.inverted(asked, ASKING) == ["<Tokyo is the capital of which country?>\n"]
+    assert attacks.names_whom(asked, ["It is Japan."]) and not attacks.names_whom(asked, ["Tokyo."])
+    assert askings.inverted(CAPITAL, ASKING) == []
+    assert askings.inverted(dataclasses.replace(asked, extras={"inverted_question": 3}), ASKING) == []
+
+
 def test_every_rotation_of_a_choice_must_be_right():
     prompts = askings.multiple_choice(CAPITAL, ASKING)
     assert len(prompts) == 4

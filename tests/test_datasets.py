@@ -72,6 +72,32 @@ def test_pistol_is_cut_by_contract(dataset):
         dataset("pistol,edge=A_Z")
 
 
+def test_people_have_names_and_neighbours(dataset):
+    forget, others = dataset("people"), dataset("people,subset=neighbor")
+    assert (len(forget), len(others)) == (100, 100)
+    assert sum(s.subject is not None for s in [*forget, *others]) >= 190  # "the band" has none
+    assert all(s.rephrases and s.extras["perturbed_answer"] for s in [*forget, *others])
+
+
+def test_private_data_is_what_counts_as_the_answer(dataset):
+    samples = dataset("pii")
+    assert len(samples) == 20 and {len(s.rephrases) for s in samples} == {5}
+    assert all(s.aliases and s.subject and s.extras["inverted_question"] for s in samples)
+    with pytest.raises(DataError, match=r"'\.\./tofu/forget01\.jsonl' is no file name"):
+        dataset("pii,file=../tofu/forget01.jsonl")
+
+
+def test_muse_asks_once(dataset):
+    sizes = [len(dataset(f"muse,corpus={corpus},subset={subset}")) for corpus in ("news", "books")
+             for subset in ("forget", "retain")]  # fmt: skip
+    assert sizes == [100, 100, 98, 93]  # of 100 each
+
+
+def test_another_file_of_a_folder_may_be_named(dataset):
+    assert len(dataset("knowundo,file=privacy_retention_val.json")) == 108
+    assert len(dataset("pistol,file=pistol_sample1.json,edge=A_B")) == 20
+
+
 def test_knowundo_is_about_authors(dataset):
     forget, retain = dataset("knowundo"), dataset("knowundo,subset=retention")
     assert (len(forget), len(retain)) == (110, 108)

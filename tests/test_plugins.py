@@ -49,7 +49,9 @@ def load(*pairs, **options):
 def test_built_ins_come_through_the_same_hooks():
     plugins = load()
     assert plugins.infos[0].hooks and plugins.infos[0].status == "active"
-    assert [task.name for task in plugins.tasks] == ["facts", "factual", "jsonl", "knowundo", "pistol", "tofu", "zsre"]
+    assert [task.name for task in plugins.tasks] == [
+        "facts", "factual", "jsonl", "knowundo", "muse", "people", "pii", "pistol", "tofu", "zsre",
+    ]
     assert plugins.methods.owner("GradDiff") == "builtin"
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from easyedit_unlearn import ForgetSample
-from easyedit_unlearn.errors import ConfigError, DataError, UnknownNameError
+from easyedit_unlearn.errors import ConfigError, DataError, UnknownNameError, UnlearnWarning
 from easyedit_unlearn.evaluation.judging import contains_answer
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.facts import Facts
-from easyedit_unlearn.tasks.records import read_jsonl
+from easyedit_unlearn.tasks.records import read_file
 from easyedit_unlearn.tasks.splits import check_disjoint, make_source, parse_source, pick
 
 TASKS = load_plugins(use_entry_points=False).tasks
@@ -40,7 +40,8 @@ def write(tmp_path, *lines):
 
 def test_a_users_file(tmp_path):
     path = write(tmp_path, {**GOOD, "subject": "Who", "aliases": ["I"], "note": 3}, "", {**GOOD, "question": "What?"})
-    first, second = read_jsonl(path)
+    with pytest.warns(UnlearnWarning, match=r"mine.jsonl: nothing reads the fields 'note'$"):
+        first, second = read_file(path)
     assert (first.id, first.answers, first.extras) == ("mine-1", ("Me", "I"), {"note": 3})
     assert second.id == "mine-3"
 
@@ -52,8 +53,10 @@ def test_a_users_file(tmp_path):
         (["{"], "line 1: is not JSON"),
         (["[1]"], "line 1: must be a JSON object"),
         ([GOOD, {"question": "x"}], "line 2: field 'answer'"),
-        ([{**GOOD, "aliases": "I"}], "line 1: field 'aliases'"),
-        ([{**GOOD, "answer": 7}], "line 1: field 'answer'"),
+        ([{**GOOD, "aliases": {"a": "I"}}], "line 1: field 'aliases"),
+        ([{**GOOD, "answer": True}], "line 1: field 'answer'"),
+        ([{**GOOD, "answer": {"is": "I"}}], "line 1: field 'answer'"),
+        ([{**GOOD, "question": 3.5, "answer": "x" * 1_000_001}], "line 1: field 'answer' has 1,000,001 characters"),
         ([{**GOOD, "answer": "  "}], "line 1: field 'answer' is blank"),
         ([GOOD, GOOD], "line 2: field 'question' repeats"),
         ([{**GOOD, "id": "a"}, {**GOOD, "id": "a", "question": "x"}], "line 2: field 'id' repeats"),
@@ -63,16 +66,16 @@ def test_a_users_file(tmp_path):
 )
 def test_malformed_input_names_file_line_and_field(tmp_path, lines, said):
     with pytest.raises(DataError, match=said) as caught:
-        read_jsonl(write(tmp_path, *lines))
+        read_file(write(tmp_path, *lines))
     assert "mine.jsonl" in str(caught.value)
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="No such file"):
-        read_jsonl(tmp_path / "none.jsonl")
+        read_file(tmp_path / "none.jsonl")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not UTF-8"):
-        read_jsonl(tmp_path / "binary")
+        read_file(tmp_path / "binary")
 
 
 def knows_all(samples):

@@ -118,8 +118,8 @@ def test_a_method_cannot_unlearn_a_plain_text(taught, files):
     ],
 )
 def test_texts_are_checked(tmp_path, lines, said):
-    from easyedit_unlearn.tasks.records import read_jsonl
+    from easyedit_unlearn.tasks.records import read_file
 
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(DataError, match=said):
-        read_jsonl(tmp_path / "t.jsonl")
+        read_file(tmp_path / "t.jsonl")

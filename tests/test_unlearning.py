@@ -155,7 +155,8 @@ def test_a_failure_leaves_the_model_as_it_was(taught, graddiff):
         (QUESTION, "belongs in a list"),
         ([], "holds no samples"),
         ([42], "give a question"),
-        ([{"question": QUESTION, "answr": "x", "answer": 3}], "answer"),
+        ([{"question": QUESTION, "answer": {"is": "x"}}], "answer"),
+        (None, "give questions, .* got NoneType"),
         ([("Who is it?", "Nobody knows him")], "knows none"),
     ],
 )

@@ -99,6 +99,12 @@ def typos(sample: ForgetSample, asking: Asking) -> list[str]:
     return [asking.ask(text) for text in dict.fromkeys(texts) if text and text != question]
 
 
+def inverted(sample: ForgetSample, asking: Asking) -> list[str]:
+    """The data set's question the other way round: of whom is this true?"""
+    question = sample.extras.get("inverted_question")
+    return [asking.ask(question)] if isinstance(question, str) and question.strip() and sample.subject else []
+
+
 def paraphrases(sample: ForgetSample, asking: Asking) -> list[str]:
     """The question in templates, and in the data set's other words."""
     texts = [template.format(question=sample.question) for template in TEMPLATES]

@@ -22,6 +22,12 @@ def any_gives(sample: ForgetSample, replies: Sequence[str]) -> bool:
     return any(gives_answer(reply, sample.question, sample.answers) for reply in replies)
 
 
+def names_whom(sample: ForgetSample, replies: Sequence[str]) -> bool:
+    """Of :func:`askings.inverted`: the reply names the subject, which the question does not."""
+    question = str(sample.extras.get("inverted_question"))
+    return any(gives_answer(reply, question, [sample.subject or ""]) for reply in replies)
+
+
 def all_chosen(sample: ForgetSample, replies: Sequence[str]) -> bool:
     """Of :func:`multiple_choice`: the answer is option A in the first rotation, B in the second, and so on."""
     return all(chosen_letter(reply) == letter for reply, letter in zip(replies, LETTERS, strict=False))
@@ -50,6 +56,7 @@ ATTACKS: Mapping[str, Attack] = {
     "languages": Attack("with a reply asked for in French, German, Spanish", askings.languages),
     "typos": Attack("in small letters, and with two exchanged", askings.typos),
     "paraphrases": Attack("the question in other words", askings.paraphrases),
+    "inverted": Attack("the other way round: of whom is it true", askings.inverted, names_whom),
     "cloze": Attack("the sentence from before with a blank", askings.cloze),
     "multiple_choice": Attack("among wrong answers, right in every order", askings.multiple_choice, all_chosen),
 }

@@ -18,8 +18,9 @@ from easyedit_unlearn.tasks.subjects import CAPITALS
 from easyedit_unlearn.text import sentences
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
-Samples = str | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
-"""A task or file, as the command line names them, or questions, (question, answer) pairs and records."""
+Samples = str | Mapping[str, str] | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
+"""A task or file, as the command line names them; a mapping of questions to answers; or questions, (question, answer)
+pairs and records."""
 FEW = 40
 """Up to so many facts an editor is chosen: no more were measured (docs, results of the two recipes)."""
 COPIES = 2
@@ -38,6 +39,13 @@ def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> 
         if named.rstrip().endswith("?"):
             raise DataError(f"{name}: a question belongs in a list: {name}=[{named!r}]")
         return parse_source(named, plugins.tasks)
+    if isinstance(named, Mapping):
+        named = [named] if {"question", "prompt"} & set(named) else list(named.items())
+    if not isinstance(named, Iterable):
+        raise DataError(
+            f"{name}: give questions, (question, answer) pairs, records, a mapping, or a task or file by name; got "
+            f"{type(named).__name__}"
+        )
     samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(named, start=1)]
     asked = [sample for sample in samples if not sample.answer]
     replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.components import Task
-from easyedit_unlearn.tasks.records import read_jsonl
+from easyedit_unlearn.tasks.records import read_file
 from easyedit_unlearn.types import ForgetSample
 
 
@@ -21,4 +21,4 @@ class Facts(Task):
     name = "facts"
 
     def samples(self, options: Any) -> Sequence[ForgetSample]:
-        return read_jsonl(Path(__file__).with_name("facts.jsonl"))
+        return read_file(Path(__file__).with_name("facts.jsonl"))

@@ -8,11 +8,15 @@ from typing import Literal
 from easyedit_unlearn.components import Task
 from easyedit_unlearn.tasks.data import data_file, read_json_list, texts_of
 from easyedit_unlearn.tasks.factual import DataOptions
+from easyedit_unlearn.tasks.fields import file_name
 from easyedit_unlearn.tasks.subjects import named_span, ranked_names, standing_once
 from easyedit_unlearn.types import ForgetSample
 
 
 class KnowUnDoOptions(DataOptions):
+    """``file``: another file of the folder, in place of a subset's, such as ``copyright_unlearn_val.json``."""
+
+    file: str | None = None
     subset: Literal["unlearn", "retention"] = "unlearn"
 
 
@@ -27,7 +31,10 @@ class KnowUnDo(Task):
     Options = KnowUnDoOptions
 
     def samples(self, options: KnowUnDoOptions) -> Sequence[ForgetSample]:
-        pairs = {split: self._pairs(split, options) for split in ("unlearn", "retention")}
+        files = {split: f"privacy_{split}_val.json" for split in ("unlearn", "retention")}
+        if options.file is not None:
+            files = {options.subset: file_name(options.file)}
+        pairs = {split: self._pairs(file, options) for split, file in files.items()}
         names = ranked_names([text for split in pairs.values() for pair in split for text in pair])
         return [
             ForgetSample(
@@ -39,6 +46,6 @@ class KnowUnDo(Task):
             for number, (question, answer) in enumerate(pairs[options.subset], start=1)
         ]
 
-    def _pairs(self, split: str, options: KnowUnDoOptions) -> list[tuple[str, ...]]:
-        path = data_file(self.name, f"knowundo/privacy_{split}_val.json", options.data_dir)
+    def _pairs(self, file: str, options: KnowUnDoOptions) -> list[tuple[str, ...]]:
+        path = data_file(self.name, f"knowundo/{file}", options.data_dir)
         return [texts_of(row, ("text", "labels"), f"{path}, item {n}") for n, row in enumerate(read_json_list(path))]

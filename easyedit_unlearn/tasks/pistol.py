@@ -11,17 +11,19 @@ from easyedit_unlearn.components import Task
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.tasks.data import data_file, read_json_list, texts_of
 from easyedit_unlearn.tasks.factual import DataOptions
+from easyedit_unlearn.tasks.fields import file_name
 from easyedit_unlearn.tasks.subjects import ranked_names, standing_once
 from easyedit_unlearn.types import ForgetSample
 from easyedit_unlearn.yamls import load_yaml
 
-FILE = "pistol/pistol_sample1.json"
+FILE = "pistol_sample1.json"
 
 
 class PistolOptions(DataOptions):
     """``edge``: this contract alone, such as ``A_B``, or several, ``A_B+B_D``. ``without``: all but these (to retain,
-    where ``A_B`` is to be forgotten)."""
+    where ``A_B`` is to be forgotten). ``file``: another sample's, in the same folder."""
 
+    file: str = FILE
     edge: str | None = None
     without: str | None = None
 
@@ -37,7 +39,7 @@ class Pistol(Task):
     Options = PistolOptions
 
     def samples(self, options: PistolOptions) -> Sequence[ForgetSample]:
-        path = data_file(self.name, FILE, options.data_dir)
+        path = data_file(self.name, f"pistol/{file_name(options.file)}", options.data_dir)
         rows = [
             texts_of(row, ("edge", "question", "answer"), f"{path}, item {n}")
             for n, row in enumerate(read_json_list(path))

@@ -1,8 +1,7 @@
-"""Read forget samples from JSON lines, strictly: every complaint names the file, the line and the field."""
+"""Forget samples of a file's rows, strictly: every complaint names the file, the line and the field."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.tasks.fields import as_record, tell_unknown
+from easyedit_unlearn.tasks.rows import rows_of
 from easyedit_unlearn.types import ForgetSample
 
 AUTO = "auto"
@@ -31,7 +32,7 @@ class TextRecord(BaseModel):
 
 
 class Record(BaseModel):
-    """One line of a user's file. Unknown fields are kept as the sample's extras."""
+    """One row of a user's file. Unknown fields are kept as the sample's extras."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -56,35 +57,39 @@ class Record(BaseModel):
         )
 
 
-def read_jsonl(path: Path) -> list[ForgetSample]:
-    """All samples of a UTF-8 JSON-lines file, one object a line.
+def read_file(path: Path, named: Mapping[str, str] | None = None) -> list[ForgetSample]:
+    """All samples of a file (:func:`rows.rows_of`); ``named``: by our field what the file calls it.
 
     Raises:
         DataError: no such file, malformed line, wrong field, empty file, duplicate, or a subject that does not stand
             in its question.
     """
-    numbered = parse_jsonl(path)
+    numbered = parse_file(path, named)
     samples = [sample for _, sample in numbered]
     check_samples(samples, [place for place, _ in numbered], str(path))
     return samples
 
 
-def parse_jsonl(path: Path) -> list[tuple[str, ForgetSample]]:
-    """Each line's place and sample, the lines one by one checked. Raises DataError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    # Not str.splitlines(): JSON strings may hold U+2028 and its like.
-    numbered = [(n, f"{path}, line {n}", line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    return [(place, _parse(line, place).sample(f"{path.stem}-{n}")) for n, place, line in numbered]
+def parse_file(path: Path, named: Mapping[str, str] | None = None) -> list[tuple[str, ForgetSample]]:
+    """Each row's place and sample, the rows one by one checked. Raises DataError."""
+    found = [
+        (place, _parse(row, named or {}, place).sample(f"{path.stem}-{n}")) for place, n, row in rows_of(path)
+    ]
+    tell_unknown([name for _, sample in found for name in sample.extras], str(path))
+    return found
+
+
+def published(path: Path, named: Mapping[str, str] | None = None) -> list[ForgetSample]:
+    """Of a published data set's file, one by one checked. Without ``named`` its fields stand under their own names,
+    those that are not ours as extras. Raises DataError."""
+    rows = [(place, n, row if named is None else as_record(row, named, place)) for place, n, row in rows_of(path)]
+    return [_validated(row, place).sample(f"{path.stem}-{n}") for place, n, row in rows]
 
 
 def sample_of(record: Mapping[str, Any], place: str) -> ForgetSample:
     """A record that is not from a file; it may lack its answer, which is empty then. Raises DataError."""
-    sample = _validated({"answer": _UNKNOWN, **record}, place).sample(place)
+    sample = _validated({"answer": _UNKNOWN, **as_record(record, {}, place)}, place).sample(place)
+    tell_unknown(list(sample.extras), place)
     return replace(sample, answer="") if sample.answer == _UNKNOWN else sample
 
 
@@ -116,16 +121,11 @@ def _texts(sample: ForgetSample) -> Iterable[tuple[str, Sequence[str]]]:
     yield "subject", [] if sample.subject is None else [sample.subject]
 
 
-def _parse(line: str, place: str) -> Record | TextRecord:
-    try:
-        value: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{place}: is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{place}: must be a JSON object with 'question' and 'answer', got {type(value).__name__}")
-    return _validated(
-        value, place, TextRecord if "text" in value and not {"question", "answer"} & set(value) else Record
-    )
+def _parse(row: Mapping[str, Any], named: Mapping[str, str], place: str) -> Record | TextRecord:
+    record = as_record(row, named, place)
+    if "text" in row and not {"question", "answer"} & set(record):
+        return _validated({key: value for key, value in record.items() if value != []}, place, TextRecord)
+    return _validated(record, place)
 
 
 def _validated(value: Mapping[str, Any], place: str, kind: type[Record | TextRecord] = Record) -> Record | TextRecord:

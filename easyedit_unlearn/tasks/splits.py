@@ -21,6 +21,7 @@ from easyedit_unlearn.components import Task
 from easyedit_unlearn.errors import ConfigError, DataError, UnlearnWarning
 from easyedit_unlearn.plugins.registry import Registry
 from easyedit_unlearn.tasks.records import check_samples
+from easyedit_unlearn.tasks.rows import SUFFIXES
 from easyedit_unlearn.tasks.twins import Twins, apart, twins
 from easyedit_unlearn.types import ForgetSample
 
@@ -38,15 +39,14 @@ class Source:
     split: str = "all"
 
     def __str__(self) -> str:
-        path = getattr(self.options, "path", None)
         given = self.options.model_dump(mode="json", exclude_defaults=True)
-        name = ",".join([self.task.name, *(f"{key}={value}" for key, value in given.items())])
-        return f"{path or name}:{self.split}"
+        name = given.pop("path", self.task.name)
+        return f"{','.join([name, *(f'{key}={value}' for key, value in given.items())])}:{self.split}"
 
 
 def parse_source(text: str, tasks: Registry[Task]) -> Source:
-    """``TASK[,OPTION=VALUE...][:SPLIT]`` or ``FILE[:SPLIT]``; a registered task's name wins over a file of the same
-    name.
+    """``TASK[,OPTION=VALUE...][:SPLIT]`` or ``FILE[,FIELD=NAME...][:SPLIT]``; a registered task's name wins over a file
+    of the same name.
 
     Raises:
         UnknownNameError: neither a task nor a file. ConfigError: a bad split, or an option the task does not have.
@@ -61,9 +61,13 @@ def parse_source(text: str, tasks: Registry[Task]) -> Source:
             return make_source({**given, "task": task, "split": split}, tasks)
         if Path(name).is_file():
             return make_source({"task": "jsonl", "path": name, "split": split}, tasks)
+        if options and Path(task).is_file() and all("=" in option for option in options):
+            given = dict(option.split("=", 1) for option in options)
+            return make_source({**given, "task": "jsonl", "path": task, "split": split}, tasks)
     name = text.rsplit(":", 1)[0]
-    if "/" in name or name.endswith((".jsonl", ".json")):
-        raise DataError(f"{name}: no such file")
+    file = name.split(",", 1)[0]
+    if "/" in file or file.endswith(SUFFIXES):
+        raise DataError(f"{file}: no such file")
     tasks.get(name)
     raise AssertionError("unreachable")  # tasks.get has raised
 

@@ -11,7 +11,7 @@ from easyedit_unlearn.components import Task
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.tasks.data import data_file
 from easyedit_unlearn.tasks.factual import DataOptions
-from easyedit_unlearn.tasks.records import parse_jsonl
+from easyedit_unlearn.tasks.records import published
 from easyedit_unlearn.tasks.subjects import named_span, shared_name, subject_in
 from easyedit_unlearn.types import ForgetSample
 
@@ -45,11 +45,11 @@ class Tofu(Task):
     def samples(self, options: TofuOptions) -> Sequence[ForgetSample]:
         if options.subset in _ALONE:
             path = data_file(self.name, f"tofu/{options.subset}_perturbed.json", options.data_dir)
-            return [replace(row, subject=named_span(row.question)) for _, row in parse_jsonl(path)]
+            return [replace(row, subject=named_span(row.question)) for row in published(path)]
         path = data_file(self.name, f"tofu/{options.subset}.jsonl", options.data_dir)
-        rows = [sample for _, sample in parse_jsonl(path)]
+        rows = published(path)
         path = data_file(self.name, f"tofu/{_PERTURBED[options.subset]}.jsonl", options.data_dir)
-        further = {sample.question: sample.extras for _, sample in parse_jsonl(path)}
+        further = {sample.question: sample.extras for sample in published(path)}
         blocks = [rows[start : start + AUTHOR] for start in range(0, len(rows), AUTHOR)]
         samples = [sample for block in blocks for sample in _with_subjects(block, further, path)]
         return list({sample.key: sample for sample in reversed(samples)}.values())[::-1]

@@ -1,0 +1,32 @@
+"""MUSE (arXiv 2407.06460): knowledge questions on news and books; a model knows them when it was trained on the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from easyedit_unlearn.components import Task
+from easyedit_unlearn.tasks.data import data_file
+from easyedit_unlearn.tasks.factual import DataOptions
+from easyedit_unlearn.tasks.records import published
+from easyedit_unlearn.types import ForgetSample
+
+_FILES = {"news": "bbc", "books": "hp"}
+_SPLITS = {"forget": "forget", "retain": "retain2"}
+
+
+class MuseOptions(DataOptions):
+    corpus: Literal["news", "books"] = "news"
+    subset: Literal["forget", "retain"] = "forget"
+
+
+class Muse(Task):
+    """KnowMem's questions and answers as published, in their order; of one that stands twice the first."""
+
+    name = "muse"
+    Options = MuseOptions
+
+    def samples(self, options: MuseOptions) -> Sequence[ForgetSample]:
+        file = f"muse/{_FILES[options.corpus]}_knowmem_{_SPLITS[options.subset]}_qa.json"
+        found = published(data_file(self.name, file, options.data_dir))
+        return list({sample.key: sample for sample in reversed(found)}.values())[::-1]
