@@ -104,7 +104,7 @@ UNDESCRIBED: Row = {
 @dataclass
 class Results:
     """The untouched model as a row, a row a method, a record a prompt. ``status`` is running, complete, failed or
-    interrupted."""
+    interrupted; ``date`` the day of the run (ISO 8601)."""
 
     before: Row | None = None
     rows: list[Row] = field(default_factory=list)
@@ -113,6 +113,7 @@ class Results:
     message: str = ""
     command: str = ""
     hparams: dict[str, Any] = field(default_factory=dict)
+    date: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -15,6 +15,7 @@ from easyedit_unlearn.model.inference import generate_replies
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.report.table import cells, table_columns
+from easyedit_unlearn.report.verdict import verdict
 from easyedit_unlearn.results import Results, Row, measure
 from easyedit_unlearn.storage import check_output
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase
@@ -56,6 +57,11 @@ class UnlearnResult:
         """By column of the table, the number ``before`` and ``after``; None where it is undefined."""
         keys = [column.key for column in self._columns if column.format != "text"]
         return {key: {"before": measure(self.before, key), "after": measure(self.after, key)} for key in keys}
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in words."""
+        return verdict(self.after) or ""
 
     def ask(self, question: str, *, max_new_tokens: int | None = None) -> str:
         """The greedy reply of the model as it is now."""
@@ -110,7 +116,7 @@ class UnlearnResult:
             raise UnlearnError("this result was undone: the model is the one before; call unlearn again")
 
     def __repr__(self) -> str:
-        lines = [f"UnlearnResult({self.after['label']}, {len(self.samples)} to forget)", self.why]
+        lines = [f"UnlearnResult({self.after['label']}, {len(self.samples)} to forget)", self.verdict, self.why]
         width = max(len(column.heading) for column in self._columns)
         return "\n".join([*lines, *(f"{line[0]:{width}}  {'  '.join(line[1:])}" for line in self._lines())])
 
@@ -118,7 +124,7 @@ class UnlearnResult:
         rows = "".join(
             f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in line)}</tr>" for line in self._lines()
         )
-        return f"<p>{html.escape(self.why)}</p><table>{rows}</table>"
+        return f"<p><b>{html.escape(self.verdict)}</b></p><p>{html.escape(self.why)}</p><table>{rows}</table>"
 
     def _lines(self) -> list[list[str]]:
         """A measure a line: heading, before, after."""

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -67,7 +68,7 @@ class Run:
         self.selection = Selection(())
         self.system_prompt: str | None = None
         self.lora: LowRank | None = None
-        self.results = Results()
+        self.results = Results(date=date.today().isoformat())
         self._before: Evaluation | None = None
         self._reference: Scores | None = None
         self._said: list[tuple[Row, Evaluation]] = []

@@ -22,6 +22,7 @@ from easyedit_unlearn.report.table import (
     quality_tables,
     table_columns,
 )
+from easyedit_unlearn.report.verdict import made_by, verdicts
 from easyedit_unlearn.results import Results, Row, measure
 from easyedit_unlearn.types import Column
 
@@ -46,6 +47,8 @@ def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[st
         board=_board(rows, columns),
         qualities=quality_tables(rows),
         pair_headings=PAIRS,
+        verdicts=verdicts(results),
+        made_by="; ".join(made_by(results)),
         pairs=comparison_cells(rows, results.samples),
         intervals=interval_lines(rows),
         advice=note_lines(rows),

@@ -21,6 +21,7 @@ from easyedit_unlearn.report.table import (
     quality_tables,
     table_columns,
 )
+from easyedit_unlearn.report.verdict import made_by, verdicts
 from easyedit_unlearn.results import Results, Row
 from easyedit_unlearn.types import Column
 
@@ -33,6 +34,9 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
     columns = table_columns(metrics)
     lines = [f"# Unlearning report ({results.status})", ""]
     lines += [_md(results.message), ""] if results.message else []
+    for text in verdicts(results):
+        lines += [f"**{_md(text)}**", ""]
+    lines += [_md("; ".join(made_by(results))), ""] if made_by(results) else []
     lines += [f"    {' '.join(results.command.split())}", ""] if results.command else []
     lines += _leaderboard(rows, columns)
     lines += ["", *(f"![{name}](charts/{name}.svg)" for name in charts)]

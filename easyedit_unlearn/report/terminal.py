@@ -31,6 +31,7 @@ from easyedit_unlearn.report.table import (
     note_lines,
     quality_tables,
 )
+from easyedit_unlearn.report.verdict import verdicts
 from easyedit_unlearn.results import Results, Row
 from easyedit_unlearn.types import ARROWS, Column
 
@@ -51,6 +52,9 @@ def print_report(console: Console, results: Results, columns: Sequence[Column]) 
     rows = all_rows(results)
     if not rows:
         return
+    console.print()
+    for text in verdicts(results):
+        console.print(Text(printable(text), style="bold"), soft_wrap=True)
     table = Table(title="Unlearning", title_justify="left")
     methods, *measures = zip(*cells(rows, columns), strict=True)
     table.add_column("over the facts known before")
