@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
 from easyedit_unlearn.cli.unlearn import label_of
 from easyedit_unlearn.components import Progress
-from easyedit_unlearn.errors import DataError, OutputExistsError
+from easyedit_unlearn.errors import OutputExistsError
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.evaluate import evaluate
 from easyedit_unlearn.experiment.run import Run
-from easyedit_unlearn.model.checkpoint import KNOWLEDGE, SYSTEM_PROMPT
+from easyedit_unlearn.model.checkpoint import recorded_knowledge, system_prompt_of
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.model.processes import Process, together
 from easyedit_unlearn.plugins.load import Plugins
@@ -81,20 +80,7 @@ def _evaluated(
         known, replies = before.knowledge.known, before.knowledge.replies
     elif known is None and config.as_reference is None:
         console.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
-    said = Path(model) / SYSTEM_PROMPT
-    system_prompt = said.read_text(encoding="utf-8") if said.is_file() else None
     return evaluate(
-        *load_model(model, **where), config, known=known, replies=replies, system_prompt=system_prompt,
+        *load_model(model, **where), config, known=known, replies=replies, system_prompt=system_prompt_of(Path(model)),
         label=label_of(model), plugins=plugins, progress=progress,
     )  # fmt: skip
-
-
-def recorded_knowledge(model: Path) -> dict[str, bool] | None:
-    """What ``run`` wrote beside a checkpoint. Raises DataError when somebody else wrote something there."""
-    path = model / KNOWLEDGE
-    if not path.is_file():
-        return None
-    try:
-        return TypeAdapter(dict[str, bool]).validate_json(path.read_bytes(), strict=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is not a record of known facts; delete it or name --reference") from error

@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from easyedit_unlearn.environment import quiet_transformers
+from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.storage import new_directory
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -42,3 +45,30 @@ BASE_RECORD = "unlearned_from.json"
 """Beside every one: the model it came from, and the method."""
 ADAPTER = "adapter"
 """A LoRA run's adapters, for PEFT."""
+
+
+def recorded_knowledge(model: Path) -> dict[str, bool] | None:
+    """What ``run`` wrote beside a checkpoint. Raises DataError when somebody else wrote something there."""
+    path = model / KNOWLEDGE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(dict[str, bool]).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is not a record of known facts; delete it or name --reference") from error
+
+
+def system_prompt_of(model: Path) -> str | None:
+    """What must be said before every question, for a method that acts by its prompt."""
+    said = model / SYSTEM_PROMPT
+    return said.read_text(encoding="utf-8") if said.is_file() else None
+
+
+def base_of(model: Path) -> str | None:
+    """The model that a checkpoint came from, as it was named then; None where nothing says so."""
+    try:
+        found = json.loads((model / BASE_RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    base = found.get("base") if isinstance(found, dict) else None
+    return base if isinstance(base, str) and base else None

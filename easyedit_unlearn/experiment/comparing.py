@@ -1,0 +1,105 @@
+"""Several finished runs, or several checkpoints asked the same, in one table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from easyedit_unlearn.components import Progress, no_progress
+from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.evaluate import evaluate
+from easyedit_unlearn.experiment.rejudge import read_results
+from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.model.checkpoint import recorded_knowledge, system_prompt_of
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.results import Record, Results, Row
+
+
+def side_by_side(folders: Sequence[Path]) -> Results:
+    """The rows and records of folders that ``run``, ``evaluate``, ``demo`` or ``bench`` wrote, on the prompts that all
+    of them asked. What is called the same is told apart by its folder.
+
+    Raises:
+        DataError: a folder holds no results, or they have no prompt in common.
+    """
+    read = [(folder, read_results(folder)) for folder in folders]
+    shared = set.intersection(*({_prompt(one) for one in results.samples} for _, results in read))
+    if not shared:
+        raise DataError(
+            "these runs asked no prompt in common; run them on the same sets, or name sets for checkpoints (--forget)"
+        )
+    labels = Counter(row["label"] for _, results in read for row in results.rows)
+    found = Results(before=next((r.before for _, r in read if r.before), None), status="complete")
+    for folder, results in read:
+        names = {row["label"]: _called(row, folder, labels) for row in results.rows}
+        found.rows += [{**row, "label": names[row["label"]], "setting": ""} for row in results.rows]
+        found.samples += [
+            _renamed(one, names) for one in results.samples if one["method"] in names and _prompt(one) in shared
+        ]
+    return found
+
+
+def asked_alike(
+    models: Sequence[str], config: EvalConfig, *, reference: str | None = None, plugins: Plugins | None = None,
+    where: Mapping[str, Any] | None = None, progress: Progress = no_progress,
+) -> Results:  # fmt: skip
+    """A row for each checkpoint, all asked the same sets: what counts as known is what ``reference`` knows, else what
+    lies beside the first checkpoint that has a record.
+
+    Raises:
+        UnlearnError: a model does not load. DataError: a set cannot be read.
+    """
+    known = next((found for model in models if (found := recorded_knowledge(Path(model))) is not None), None)
+    found, replies = Results(status="complete"), None
+    if reference is not None:
+        before = Run(load_model(reference, **(where or {})), config, plugins=plugins, progress=progress)
+        before.select(must_know=False)
+        before.evaluate_before()
+        found.before, known, replies = before.results.before, before.knowledge.known, before.knowledge.replies
+    for model in models:
+        one = evaluate(
+            *load_model(model, **(where or {})), config, known=known, replies=replies, plugins=plugins,
+            progress=progress, system_prompt=system_prompt_of(Path(model)), label=Path(model).name,
+        )  # fmt: skip
+        label = _unique(model, models)
+        found.rows += [{**row, "method": "checkpoint", "label": label} for row in one.rows]
+        found.samples += [{**record, "method": label} for record in one.samples]
+    return found
+
+
+def folders_or_models(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """What are folders of results, and what are models. Raises UnlearnError where both are among them."""
+    results = [Path(path) for path in paths if (Path(path) / "results.json").is_file()]
+    models = [path for path in paths if not (Path(path) / "results.json").is_file()]
+    if results and models:
+        raise UnlearnError(
+            f"{results[0]} holds results and {models[0]} does not: compare runs with runs, or checkpoints with "
+            f"checkpoints ({results[0]}/model)"
+        )
+    return results, models
+
+
+def _prompt(record: Record) -> tuple[str, str]:
+    return record["group"], record["question"]
+
+
+def _called(row: Row, folder: Path, labels: Mapping[str, int]) -> str:
+    return row["label"] if labels[row["label"]] == 1 else f"{row['label']} [{folder.name}]"
+
+
+def _renamed(record: Record, names: Mapping[str, str]) -> Record:
+    return {**record, "method": names[record["method"]], "setting": ""}
+
+
+def _unique(model: str, models: Sequence[str]) -> str:
+    """The folder's name, or as much of its path as tells it from the others."""
+    parts = Path(model).parts
+    for length in range(1, len(parts) + 1):
+        name = "/".join(parts[-length:])
+        if sum("/".join(Path(other).parts[-length:]) == name for other in models) == 1:
+            return name
+    return model
