@@ -308,6 +308,10 @@ class Method(Component):
         """What the unlearned model is told before every question, for a method that acts by its prompt."""
         return None
 
+    def needs_text(self, hparams: Any) -> bool:
+        """True if it cannot do without plain text (``unlearn.native.corpus``), or the retain set in its place."""
+        return False
+
     def keys_of(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]],
         hparams: Any,

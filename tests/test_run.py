@@ -297,7 +297,7 @@ def test_bad_input_ends_in_one_line_and_status_2(graddiff, facts_file, taught_pa
             "knows none of these 1",
         ),
         (["run", graddiff, "--forget", facts_file, "--retain", facts_file, "--model", taught_path], "set overlap"),
-        (["run", graddiff, *sets(facts_file, "forget9"), "--model", taught_path], "knows only 6 of the 9"),
+        (["run", graddiff, *sets(facts_file, "forget9"), "--model", taught_path], "the task has only 6 samples"),
         (["run", graddiff, *forget, "--model", taught_path], "GradDiff needs retain data"),
         (["run", rome, *forget, "--model", other.parent], "does not load as a causal language model"),
         (["run", "AlfaEdit", *forget, "--model", other], "Did you mean 'AlphaEdit'"),

@@ -66,9 +66,9 @@ def run(
     device: Device = None,
     device_map: DeviceMap = None,
     overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")] = False,
 ) -> None:
     """Unlearn with one hparams file, or a method alone, and save the model as an ordinary checkpoint."""
-    from easyedit_unlearn.cli.unlearn import unlearn
     from easyedit_unlearn.experiment.config import EvalConfig
     from easyedit_unlearn.experiment.resolve import is_file, read_hparams
 
@@ -80,6 +80,13 @@ def run(
         [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
         attacks=attacks, depth=depth, gradnorm=gradnorm,
     )  # fmt: skip
+    if dry_run:
+        from easyedit_unlearn.cli.dry_run import show_plan
+
+        show_plan(parsed, config, plugins, model or parsed.model_name, out, overwrite=overwrite)
+        return
+    from easyedit_unlearn.cli.unlearn import unlearn
+
     with interruptible(out):
         unlearn(
             [(hparams, overrides)], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,

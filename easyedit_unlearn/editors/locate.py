@@ -167,6 +167,9 @@ class LocateThenEdit(Method):
         """True if the solution weighs what the layer already maps."""
         return True
 
+    def needs_text(self, hparams: Any) -> bool:
+        return self.needs_statistics(hparams)
+
     def bounded_by_module(self, hparams: Any) -> bool:
         """True if the norm of what the module itself puts out bounds delta, not that of the decoder layer."""
         return False
