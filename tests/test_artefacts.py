@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from easyedit_unlearn.artefacts.delta import apply, revert, save_delta
 from easyedit_unlearn.artefacts.export import export, put_on
 from easyedit_unlearn.artefacts.lora import low_rank_change
 from easyedit_unlearn.artefacts.tensors import Checkpoint
+from easyedit_unlearn.artefacts.journal import JOURNAL, Journal
 from easyedit_unlearn.errors import ConfigError, DataError, OutputExistsError, UnlearnError
 from easyedit_unlearn.model.checkpoint import save_checkpoint
 from easyedit_unlearn.model.load import load_model
@@ -70,6 +73,63 @@ def test_shards_are_one_model(both, tmp_path):
     index.write_text(json.dumps({"weight_map": {"a": "../base/model.safetensors"}}))
     with pytest.raises(DataError, match="outside the folder"):
         Checkpoint(tmp_path / "sharded")
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing is cleaned up that a handler would clean up."""
+
+
+@pytest.mark.parametrize("first", [apply, revert])
+@pytest.mark.parametrize("then", [apply, revert])
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_killed_command_is_finished_or_taken_back(first, then, renames, both, tmp_path, monkeypatch):
+    base, edited = both
+    (edited / "system_prompt.txt").write_text("Say nothing.")
+    save_delta(base, edited, tmp_path / "delta")
+    mine = tmp_path / "mine"
+    load_model(str(base))[0].save_pretrained(mine, max_shard_size="50KB")
+    if first is revert:
+        apply(tmp_path / "delta", mine)
+    done, replace = [], Path.replace
+
+    def dies(path, target):
+        if "model-0" in path.name:
+            done.append(path)
+            if len(done) > renames:
+                raise Killed
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with contextlib.suppress(Killed):
+        first(tmp_path / "delta", mine)
+        then = revert if first is apply else apply  # it came through, and its opposite takes it back as ever
+    monkeypatch.setattr(Path, "replace", replace)
+    assert renames or (mine / JOURNAL).exists()
+    shard = sorted(mine.glob("model-*.safetensors"))[0]
+    (mine / f".{shard.name}.77").write_bytes(b"half")
+    then(tmp_path / "delta", mine)
+    wanted = edited if then is apply else base
+    assert Checkpoint(mine).fingerprint() == Checkpoint(wanted).fingerprint()
+    assert (mine / "system_prompt.txt").is_file() == (then is apply)
+    assert not (mine / JOURNAL).exists()
+    assert load_model(str(mine))
+
+
+def test_an_interrupted_command_of_another_delta_is_told(both, tmp_path):
+    base, edited = both
+    save_delta(base, edited, tmp_path / "delta")
+    shutil.copytree(base, tmp_path / "mine")
+    Journal("apply", "a", "b", {}).write(tmp_path / "mine")
+    with pytest.raises(DataError, match="apply of another delta was interrupted here"):
+        apply(tmp_path / "delta", tmp_path / "mine")
+    delta = Checkpoint(base).fingerprint(), Checkpoint(edited).fingerprint()
+    Journal("apply", *delta, {"model.safetensors": ("0", "1")}).write(tmp_path / "mine")
+    with pytest.raises(DataError, match=r"model\.safetensors was changed after an interrupted apply"):
+        apply(tmp_path / "delta", tmp_path / "mine")
+    for content in ("{", "[]", '{"command": "apply", "base": "", "edited": "", "files": {"../x": ["", ""]}}'):
+        (tmp_path / "mine" / JOURNAL).write_text(content)
+        with pytest.raises(DataError, match="is no journal of this package"):
+            revert(tmp_path / "delta", tmp_path / "mine")
 
 
 def test_a_damaged_delta_changes_nothing(both, tmp_path):

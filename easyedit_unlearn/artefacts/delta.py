@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from easyedit_unlearn.artefacts.journal import Command, Journal, begun, ended, standing
 from easyedit_unlearn.artefacts.tensors import Checkpoint
 from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.model.checkpoint import SYSTEM_PROMPT
 from easyedit_unlearn.model.weights import raw
-from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file, sha256_of
+from easyedit_unlearn.storage import ADAPTER_FILE, new_directory, replace_file, replace_files, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,46 +60,70 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
 
 
 def apply(delta: Path, checkpoint: Path) -> None:
-    """Make ``checkpoint`` the edited model, in place.
+    """Make ``checkpoint`` the edited model, in place. Killed on the way, the same command finishes it, and ``revert``
+    takes it back.
 
     Raises:
         DataError: it is not the model that the delta was made on; it is untouched then. UnlearnError: another edit's
             memory lies beside it.
     """
     bits, header = _read(delta)
+    resumed = _begun_before(checkpoint, header)
     there = [name for name in BESIDE if (checkpoint / name).exists()]
-    if there:
+    if there and not resumed:
         raise UnlearnError(f"{checkpoint} holds {', '.join(there)} of another edit; revert that first")
     for name, digest in header["beside"].items():
         if sha256_of(delta / name) != digest:
             raise DataError(f"{delta / name}: is not the file that the delta was made with")
-    _flip(checkpoint, bits, header["base"], header["edited"], "the model that this delta was made on")
+    _flip(checkpoint, bits, header, "apply", resumed)
     for name in header["beside"]:
         replace_file(checkpoint / name, (delta / name).read_bytes())
+    ended(checkpoint)
 
 
 def revert(delta: Path, checkpoint: Path) -> None:
-    """Make ``checkpoint`` the model before the edit, bitwise, in place.
+    """Make ``checkpoint`` the model before the edit, bitwise, in place. Killed on the way, the same command finishes it,
+    and ``apply`` puts the edit on again.
 
     Raises:
         DataError: it is not the model as this delta left it; it is untouched then.
     """
     bits, header = _read(delta)
+    resumed = _begun_before(checkpoint, header)
     for name, digest in header["beside"].items():
-        if not (checkpoint / name).is_file() or sha256_of(checkpoint / name) != digest:
+        path = checkpoint / name
+        if (not path.is_file() and resumed is None) or (path.is_file() and sha256_of(path) != digest):
             raise DataError(f"{checkpoint}: does not hold this edit's {name}")
-    _flip(checkpoint, bits, header["edited"], header["base"], "the model as this delta left it")
+    _flip(checkpoint, bits, header, "revert", resumed)
     for name in header["beside"]:
-        (checkpoint / name).unlink()
+        (checkpoint / name).unlink(missing_ok=True)
+    ended(checkpoint)
 
 
 def is_delta(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def _flip(folder: Path, bits: dict[str, Tensor], expected: str, wanted: str, which: str) -> None:
+def _begun_before(folder: Path, header: dict[str, Any]) -> Journal | None:
+    """An apply or revert of this very delta that was killed. Raises DataError where it was of another one."""
+    journal = standing(folder)
+    if journal is not None and not journal.is_of(header):
+        raise DataError(
+            f"{folder}: {journal.command} of another delta was interrupted here; run that {journal.command} again "
+            "first, which finishes it, or its opposite, which takes it back"
+        )
+    return journal
+
+
+def _flip(
+    folder: Path, bits: dict[str, Tensor], header: dict[str, Any], command: Command, resumed: Journal | None
+) -> None:
+    """Turn the weights over, or those files that a killed command left as they should not be."""
     checkpoint = Checkpoint(folder)
-    if checkpoint.fingerprint() != expected:
+    states = (header["base"], header["edited"])
+    expected, wanted = states if command == "apply" else states[::-1]
+    if resumed is None and checkpoint.fingerprint() != expected:
+        which = "the model that this delta was made on" if command == "apply" else "the model as this delta left it"
         raise DataError(f"{folder} is not {which} (its fingerprint is another); nothing was changed")
     changed = {}
     for name, mask in bits.items():
@@ -106,10 +131,14 @@ def _flip(folder: Path, bits: dict[str, Tensor], expected: str, wanted: str, whi
         if mask.numel() != raw(old).numel():
             raise DataError(f"{folder}: {name} is of another size than in the delta; nothing was changed")
         changed[name] = (raw(old) ^ mask).view(old.dtype).reshape(old.shape)
+    if resumed is not None:
+        changed = checkpoint.only(changed, resumed.left(folder, command))
     if checkpoint.fingerprint(changed) != wanted:
         raise DataError("the delta is damaged: it would not give what it was made from; nothing was changed")
-    if changed:
-        checkpoint.replace(changed)
+    contents = checkpoint.files_with(changed)
+    if resumed is None:
+        begun(folder, command, header, contents)
+    replace_files(contents)
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

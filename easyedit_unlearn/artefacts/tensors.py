@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.model.weights import add_tensor
-from easyedit_unlearn.storage import ADAPTER_FILE, replace_files
+from easyedit_unlearn.storage import ADAPTER_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,14 +56,18 @@ class Checkpoint:
             add_tensor(whole, name, self.tensor(name) if tensor is None else tensor)
         return whole.hexdigest()
 
-    def replace(self, changed: Mapping[str, Tensor]) -> None:
-        """Write the files that hold ``changed``, all of them before any takes its place."""
+    def files_with(self, changed: Mapping[str, Tensor]) -> dict[Path, bytes]:
+        """What the files that hold ``changed`` are to hold."""
         contents: dict[Path, bytes] = {}
         for file in {self._files[name] for name in changed}:
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: changed.get(name, opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118
                 contents[file] = save(tensors, metadata=opened.metadata())
-        replace_files(contents)
+        return contents
+
+    def only(self, changed: Mapping[str, Tensor], files: Sequence[str]) -> dict[str, Tensor]:
+        """Of ``changed`` what lies in these files."""
+        return {name: tensor for name, tensor in changed.items() if self._files[name].name in files}
 
     def _shards(self) -> list[Path]:
         single, index = self.folder / _SINGLE, self.folder / _INDEX
