@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import threading
@@ -81,3 +82,15 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if arrived and callable(before):
             before(signal.SIGINT, arrived[0])
+
+
+@contextmanager
+def own_root_logger() -> Iterator[None]:
+    """Within, a library may call ``logging.info``, which gives the root logger a handler (rouge_score does); it is as it was
+    afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:], root.level = handlers, level

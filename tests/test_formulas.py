@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import math
 import zlib
 
@@ -128,3 +131,13 @@ def test_what_a_data_set_publishes_beside_the_answer():
     extras = {"paraphrased_answer": "It is Ann.", "perturbed_answer": ["Bo", " ", 3, "Cy"]}
     assert published_answers(ForgetSample("1", "Who?", "Ann", extras=extras)) == ["Ann", "It is Ann.", "Bo", "Cy"]
     assert published_answers(ForgetSample("1", "Who?", "Ann", extras={"perturbed_answer": "Bo"})) == ["Ann", "Ann"]
+
+
+def test_scoring_leaves_the_root_logger_alone():
+    code = (
+        "import logging\n"
+        "from easyedit_unlearn.evaluation.metrics import _scorer\n"
+        "_scorer(True).score('a b', 'a b')\n"
+        "assert logging.getLogger().handlers == [] and logging.getLogger().level == logging.WARNING\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

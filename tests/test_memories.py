@@ -246,6 +246,18 @@ def test_they_refuse_and_leave_the_weights_alone(alg_name, editor_for, taught):
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("alg_name", list(OWN))
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_that_computes_no_gradients_may_edit(alg_name, mode, editor_for, taught):
+    model, tokenizer = taught
+    before = leaning(model, tokenizer, SAMPLES[0])
+    editor = editor_for(alg_name)
+    with mode():
+        unlearn(editor, SAMPLES[:1])
+    assert leaning(model, tokenizer, SAMPLES[0]) > before + 0.1
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("alg_name", list(OWN))
 @pytest.mark.parametrize("how", ["batch", "sequence"])
 def test_a_batch_and_a_sequence_keep_every_edit(alg_name, how, editor_for, taught):
     model, tokenizer = taught

@@ -274,7 +274,7 @@ def test_what_does_not_refuse_as_found_is_gone_on_with(editor_for, taught, monke
 def test_a_value_is_found_over_some_of_the_queries_that_share_it_and_given_to_all():
     owners = [0] * 50 + [1] * 2
     first = few_of_each(owners)
-    assert len(first) == TOGETHER + 2 and first[-2:] == [50, 51] and first[0] == 0 and first[TOGETHER - 1] >= 45
+    assert len(first) == TOGETHER + 2 and first[-2:] == [50, 51] and first[0] == 0 and first[TOGETHER - 1] >= 40
     losses = [0.0] * 52
     losses[7], losses[8], losses[51] = 3.0, 2.0, 1.0
     again = few_of_each(owners, list(range(50)), losses)

@@ -33,7 +33,7 @@ def one_context_where_shared(edits: Sequence[Sequence[Lookup]], owners: Sequence
     return [contexts if alone[owner] == 1 else contexts[:1] for contexts, owner in zip(edits, owners, strict=True)]
 
 
-TOGETHER = 24
+TOGETHER = 8
 """Queries over which a shared value is found; the others only get it, so that its cost does not grow with them."""
 
 

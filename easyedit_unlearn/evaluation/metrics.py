@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from easyedit_unlearn.components import Metric
+from easyedit_unlearn.environment import own_root_logger
 from easyedit_unlearn.evaluation import formulas
 from easyedit_unlearn.evaluation.judging import RefusalKind, gives_answer, is_babble, refusal_kind, split_thought
 from easyedit_unlearn.types import Column, Direction, Observation
@@ -157,9 +158,10 @@ def _verbmem(observation: Observation) -> float | None:
 
 @cache
 def _scorer(stems: bool) -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
+    with own_root_logger():
+        from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rouge1", "rougeL"], use_stemmer=stems)
+        return RougeScorer(["rouge1", "rougeL"], use_stemmer=stems)
 
 
 _OF_REPLY = ("rougeL", "rouge1", "knowmem", "ngram_entropy")

@@ -7,6 +7,8 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
+import torch
+
 from easyedit_unlearn.components import Job, Method
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.errors import HostError, in_one_line
@@ -54,7 +56,12 @@ def contract(find: Callable[[], Method]) -> Callable[..., Any]:
                     f"{method.name} needs retain data: pass retain= to unlearning_requests, or name it in the hparams "
                     "(unlearn: {retain: {task: facts, split: retain}})"
                 )
-            with in_one_line(f"{method.name} does not run on {type(model).__name__}"):
+            # whoever calls may compute no gradients; a method may need them
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                in_one_line(f"{method.name} does not run on {type(model).__name__}"),
+            ):
                 method.apply(Job(model, tok, requests, hparams, retain, now.progress, now.state))
             now.guard.check_finite()
         persists = require_host().kind == "release" and not keep_original_weight
