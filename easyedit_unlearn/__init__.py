@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from easyedit_unlearn.experiment.evaluate import evaluate
     from easyedit_unlearn.experiment.requests import unlearning_requests
     from easyedit_unlearn.experiment.result import UnlearnResult
+    from easyedit_unlearn.experiment.topics import Topic
     from easyedit_unlearn.experiment.unlearn import unlearn
     from easyedit_unlearn.model.load import embedded_model
     from easyedit_unlearn.model.memories import detach
@@ -45,6 +46,7 @@ _HOMES = {
     "experiment.evaluate": "evaluate",
     "experiment.requests": "unlearning_requests",
     "experiment.result": "UnlearnResult",
+    "experiment.topics": "Topic",
     "experiment.unlearn": "unlearn",
     "model.load": "embedded_model",
     "model.memories": "detach",
@@ -72,6 +74,7 @@ __all__ = [
     "Target",
     "TargetBuilder",
     "Task",
+    "Topic",
     "UnlearnHyperParams",
     "UnlearnResult",
     "__version__",

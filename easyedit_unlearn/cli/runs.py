@@ -95,6 +95,32 @@ def run(
 
 
 @app.command()
+def questions(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help='A person or thing, e.g. "Marie Curie".')],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, to be read and edited before --forget FILE.")],
+    model: Annotated[str, typer.Option(metavar="DIR", help="Who writes and answers them.")] = "embedded",
+    count: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    again: Annotated[bool, typer.Option("--again", help="The second round's prompts, for an independent check.")] = False,
+    neighbours: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Also questions about others of its kind, for --holdout."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
+    dtype: Dtype = "auto",
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Have a model write questions about a topic, and keep those that it answers consistently."""
+    from easyedit_unlearn.cli.questions import questions_command
+    from easyedit_unlearn.experiment.topics import Topic
+    from easyedit_unlearn.model.load import placed
+
+    questions_command(
+        Topic(topic, count, seed), model, out, neighbours, again=again, overwrite=overwrite, where=placed(device, dtype)
+    )
+
+
+@app.command()
 def targets(
     hparams: Annotated[str, typer.Argument(metavar="HPARAMS", help="Whose unlearn.target builds the refusals.")],
     forget: Forget,

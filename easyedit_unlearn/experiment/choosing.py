@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.errors import DataError, UnknownNameError
 from easyedit_unlearn.evaluation.judging import is_refusal
 from easyedit_unlearn.model.knowledge import REPLY, ask_all, is_cut
 from easyedit_unlearn.plugins.load import Plugins
@@ -38,7 +38,10 @@ def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> 
     if isinstance(named, str):
         if named.rstrip().endswith("?"):
             raise DataError(f"{name}: a question belongs in a list: {name}=[{named!r}]")
-        return parse_source(named, plugins.tasks)
+        try:
+            return parse_source(named, plugins.tasks)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error} A person or thing by name is Topic({named!r})") from None
     if isinstance(named, Mapping):
         named = [named] if {"question", "prompt"} & set(named) else list(named.items())
     if not isinstance(named, Iterable):

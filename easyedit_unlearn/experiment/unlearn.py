@@ -8,15 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
-from easyedit_unlearn.components import Options
+from easyedit_unlearn.components import Options, Progress
 from easyedit_unlearn.config.derive import hparams_name
 from easyedit_unlearn.environment import ONE_AT_A_TIME
-from easyedit_unlearn.errors import UnlearnError
+from easyedit_unlearn.errors import DataError, UnlearnError
 from easyedit_unlearn.experiment.choosing import Samples, chosen_method, nearest_first, off_topic, source_of
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, is_file, with_text
 from easyedit_unlearn.experiment.result import UnlearnResult
 from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.experiment.topics import Topic, with_rephrases, write_questions
 from easyedit_unlearn.model.device import free_memory
 from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.load import Precision, load_model, placed
@@ -25,7 +26,7 @@ from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
-from easyedit_unlearn.types import ModelPair, ModelSpec
+from easyedit_unlearn.types import ForgetSample, ModelPair, ModelSpec
 
 KEPT = 20
 """Of the bundled facts that a model knows, at most so many to retain, and as many to hold out."""
@@ -33,7 +34,7 @@ KEPT = 20
 
 def unlearn(
     model: ModelSpec,
-    forget: Samples,
+    forget: Samples | Topic,
     method: str = "auto",
     *,
     retain: Samples | None = None,
@@ -55,7 +56,7 @@ def unlearn(
         model: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is changed in
             place until ``result.undo()``.
         forget: questions, whose answers are then the model's own; (question, answer) pairs or a mapping of them; records
-            with the fields of a file; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
+            with the fields of a file; a ``Topic``, about which the model writes the questions; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
             question is about: a record's ``subject``, or else the part of it that the answer hangs on, which is found.
         method: a registered method, whose hparams are those shipped for this model or derived from it; or a path or
             shipped name of hparams; or ``"auto"``, which chooses by the number of facts and the memory that is free
@@ -80,13 +81,16 @@ def unlearn(
     plugins = plugins or default_plugins()
     with ONE_AT_A_TIME, Bars(Console(file=sys.stderr, quiet=not progress)) as bars:
         pair = model if isinstance(model, tuple) else load_model(model, **placed(device, dtype, device_map))
+        asked: dict[str, Source] = {}
+        if isinstance(forget, Topic):
+            forget, asked = _of_topic(forget, pair, bars.progress)
         goal = source_of(forget, pair, plugins, "forget")
         name, why = _method(method, pair, parse_split(goal.split)[1] or len(load(goal)), plugins)
         hparams = with_text(for_model(name, pair, plugins, overrides), overrides or {}, plugins)
         settings = hparams.unlearn
         config = EvalConfig(goal, prompt=settings.prompt, max_new_tokens=settings.max_new_tokens, remember=True)
         run = Run(pair, config, plugins=plugins, progress=bars.progress)
-        run.select({"forget": goal, **_neighbours(run, goal, retain, holdout)})
+        run.select({"forget": goal, **_neighbours(run, goal, retain, holdout), **asked})
         run.check(hparams)
         if hparams.method.needs_retain and not run.selection.retain:
             raise UnlearnError(f"{hparams.alg_name} needs retain data, and the model knows no bundled fact: give it")
@@ -102,6 +106,16 @@ def unlearn(
     except BaseException:
         edit.undo(pair[0])
         raise
+
+
+def _of_topic(topic: Topic, pair: ModelPair, progress: Progress) -> tuple[list[ForgetSample], dict[str, Source]]:
+    """The questions to forget, and those of a second round as a group that is only evaluated, ``again``."""
+    first = with_rephrases(pair, write_questions(pair, topic, progress=progress), seed=topic.seed, progress=progress)
+    try:
+        second = write_questions(pair, topic, again=True, avoiding=first, progress=progress)
+    except DataError:  # it has nothing more to ask
+        return first, {}
+    return first, {"again": GivenSamples.source(second)}
 
 
 def _method(method: str, pair: ModelPair, count: int, plugins: Plugins) -> tuple[str, str]:

@@ -1,0 +1,44 @@
+"""``questions``: what a model asks and answers about a topic, as a file to edit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from easyedit_unlearn.experiment.topics import Topic, neighbours_of, with_rephrases, write_questions
+from easyedit_unlearn.model.load import load_model
+from easyedit_unlearn.progress import Bars
+from easyedit_unlearn.report.terminal import print_rows, short
+from easyedit_unlearn.storage import check_file, json_lines, write_text
+from easyedit_unlearn.types import ForgetSample
+
+
+def questions_command(
+    topic: Topic, model: str, out: Path, neighbours: Path | None, *, again: bool, overwrite: bool, where: Mapping[str, Any]
+) -> None:
+    """Write the files and show what is in them. Raises DataError when the model cannot."""
+    for path in (out, neighbours):
+        if path is not None:
+            check_file(path, overwrite=overwrite)
+    others: Sequence[ForgetSample] = ()
+    with Bars(Console(file=sys.stderr)) as bars:
+        pair = load_model(model, **where)
+        found = write_questions(pair, topic, again=again, progress=bars.progress)
+        if not again:
+            found = with_rephrases(pair, found, seed=topic.seed, progress=bars.progress)
+        if neighbours is not None:
+            others = neighbours_of(pair, topic, progress=bars.progress)
+    for path, samples in ((out, found), (neighbours, others)):
+        if path is not None and samples:
+            write_text(path, json_lines(map(_record, samples)))
+            rows = [(short(s.question), short(s.answer), s.subject or "") for s in samples]
+            print_rows(Console(), f"{path}: {len(samples)} questions", ("question", "the model's answer", "subject"), rows)
+
+
+def _record(sample: ForgetSample) -> dict[str, Any]:
+    record = {"question": sample.question, "answer": sample.answer, "subject": sample.subject}
+    return record | ({"rephrases": list(sample.rephrases)} if sample.rephrases else {})
