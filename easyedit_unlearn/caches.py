@@ -1,4 +1,4 @@
-"""What is kept on disk because it costs minutes to make again, within a limit: what was not used for longest goes first.
+"""What is kept on disk because it costs minutes to make again; within a limit, the longest unused goes first.
 
 Everything here may be deleted at any time, by anybody; a file that is missing, cannot be read or cannot be written
 costs time and nothing else.

@@ -86,8 +86,8 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def own_root_logger() -> Iterator[None]:
-    """Within, a library may call ``logging.info``, which gives the root logger a handler (rouge_score does); it is as it was
-    afterwards."""
+    """Within, a library may call ``logging.info``, which gives the root logger a handler (rouge_score does); it is as
+    it was afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from easyedit_unlearn.artefacts.delta import apply, revert, save_delta
 from easyedit_unlearn.artefacts.export import export, put_on
+from easyedit_unlearn.artefacts.journal import JOURNAL, Journal
 from easyedit_unlearn.artefacts.lora import low_rank_change
 from easyedit_unlearn.artefacts.tensors import Checkpoint
-from easyedit_unlearn.artefacts.journal import JOURNAL, Journal
 from easyedit_unlearn.errors import ConfigError, DataError, OutputExistsError, UnlearnError
 from easyedit_unlearn.model.checkpoint import save_checkpoint
 from easyedit_unlearn.model.load import load_model

@@ -1,4 +1,4 @@
-"""Caches end: the longest unused goes first, nothing that is not ours is touched, and no fault of a disk is one of ours."""
+"""Caches end: the longest unused goes first, nobody else's files are touched, no fault of a disk is one of ours."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from easyedit_unlearn.report.pages import write_report
 from easyedit_unlearn.results import Results
 
 ABOUT = {
-    "method": "GA", "label": "GA", "host": "-", "engine": "native", "mode": "auto", "target": "-", "merge": "none", "seed": 0,
+    "method": "GA", "label": "GA", "host": "-", "engine": "native", "mode": "auto", "target": "-", "merge": "none",
+    "seed": 0,
     "n_requests": 1, "n_forget": 2, "n_known": 2, "n_retain": 0, "n_holdout": 0, "n_prompts_forget": 2, "balance": None,
     "refusals": None, "intervals": {}, "means": {}, "overall": {}, "change": None, "ppl_before": 1.0, "ppl_after": 1.0,
     "seconds": 1.0, "peak_memory_mb": 1.0, "versions": {}, "forget_answer_rate": 0.5, "model": "tiny",
@@ -69,7 +70,17 @@ def test_checkpoints_are_asked_the_same(tmp_path, facts_file):
     said = CliRunner().invoke(app, ["compare", *folders])
     assert isinstance(said.exception, UnlearnError) and "--forget" in str(said.exception)
     said = CliRunner().invoke(
-        app, ["compare", *folders, "--forget", f"{facts_file}:first2", "--reference", folders[0], "--out", str(tmp_path / "o")]
+        app,
+        [
+            "compare",
+            *folders,
+            "--forget",
+            f"{facts_file}:first2",
+            "--reference",
+            folders[0],
+            "--out",
+            str(tmp_path / "o"),
+        ],
     )
     assert said.exit_code == 0, said.output
     results = json.loads((tmp_path / "o" / "results.json").read_text())

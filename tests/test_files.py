@@ -63,7 +63,9 @@ def test_other_names_and_shapes():
 
 
 def test_a_field_map_on_the_command_line(tmp_path):
-    path = written(tmp_path, "my file.csv", "frage,antwort,name\nWhat is the capital of Japan?,Tokyo,Japan\nWho?,I,Who\n")
+    path = written(
+        tmp_path, "my file.csv", "frage,antwort,name\nWhat is the capital of Japan?,Tokyo,Japan\nWho?,I,Who\n"
+    )
     source = parse_source(f"{path},question=frage,answer=antwort,subject=name:first1", TASKS)
     (sample,) = load(source)[:1]
     assert (sample.question, sample.answer, sample.subject) == (*ASKED.values(), "Japan")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-
-import math
 import zlib
 
 import pytest

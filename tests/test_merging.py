@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from easyedit_unlearn import EditRequest, ForgetSample, Target
 from easyedit_unlearn.config.settings import parse_settings
 from easyedit_unlearn.errors import ConfigError, DataError
+from easyedit_unlearn.experiment.alike import alike
 from easyedit_unlearn.merging.check import check_requests
 from easyedit_unlearn.merging.grouping import grouped
-from easyedit_unlearn.experiment.alike import alike
 from easyedit_unlearn.merging.mergers import Auto, BySubject, Concat, NoMerging, SharedValue
 from easyedit_unlearn.plugins.load import default_plugins
 

@@ -66,7 +66,16 @@ def test_a_disk_without_room_is_told_first(tmp_path, no_data, monkeypatch):
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, no_data):
     mine = tmp_path / "mine.jsonl"
     mine.write_text(json.dumps({"question": "What is the capital of Arda?", "answer": "Minas", "subject": "Arda"}))
-    asked = ["run", "NPO/smollm2-135m", "--forget", str(mine), "--retain", "facts:retain5", "--out", str(tmp_path / "out")]
+    asked = [
+        "run",
+        "NPO/smollm2-135m",
+        "--forget",
+        str(mine),
+        "--retain",
+        "facts:retain5",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     said = CliRunner().invoke(app, [*asked, "--dry-run"])
     assert said.exit_code == 0, said.output
     for text in ("NPO (native engine)", "What is the capital of Arda?", "1 questions", "those that the model knows"):
@@ -76,5 +85,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, no_data):
     (tmp_path / "out" / "theirs.txt").write_text("x")
     said = CliRunner().invoke(app, [*asked, "--dry-run"])
     assert isinstance(said.exception, OutputExistsError)
-    said = CliRunner().invoke(app, [*asked[:2], "--forget", str(tmp_path / "none.csv"), "--out", str(tmp_path / "o"), "--dry-run"])
+    said = CliRunner().invoke(
+        app, [*asked[:2], "--forget", str(tmp_path / "none.csv"), "--out", str(tmp_path / "o"), "--dry-run"]
+    )
     assert isinstance(said.exception, DataError) and "no such file" in str(said.exception)

@@ -50,7 +50,16 @@ def test_built_ins_come_through_the_same_hooks():
     plugins = load()
     assert plugins.infos[0].hooks and plugins.infos[0].status == "active"
     assert [task.name for task in plugins.tasks] == [
-        "facts", "factual", "jsonl", "knowundo", "muse", "people", "pii", "pistol", "tofu", "zsre",
+        "facts",
+        "factual",
+        "jsonl",
+        "knowundo",
+        "muse",
+        "people",
+        "pii",
+        "pistol",
+        "tofu",
+        "zsre",
     ]
     assert plugins.methods.owner("GradDiff") == "builtin"
 

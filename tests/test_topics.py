@@ -1,4 +1,4 @@
-"""Questions about a topic: parsed, told apart, kept where they are answered alike; the model's words are what it says."""
+"""Questions about a topic: parsed, told apart, kept where they are answered alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from easyedit_unlearn.cli import app
 from easyedit_unlearn.errors import DataError, UnknownNameError
 from easyedit_unlearn.experiment import topics
 from easyedit_unlearn.experiment.choosing import source_of
-from easyedit_unlearn.experiment.topics import distinct, names_in, neighbours_of, parsed, with_rephrases, write_questions
+from easyedit_unlearn.experiment.topics import (
+    distinct,
+    names_in,
+    neighbours_of,
+    parsed,
+    with_rephrases,
+    write_questions,
+)
 from easyedit_unlearn.plugins.load import default_plugins
 from easyedit_unlearn.types import ForgetSample
 
@@ -23,8 +30,10 @@ from easyedit_unlearn.types import ForgetSample
 def test_questions_are_read_out_of_a_list():
     text = (
         "Sure! Here are ten questions:\n1. Where was Marie Curie born? (Warsaw)\n2) What did Marie Curie discover?\n"
-        "- \"In which year did Marie Curie die?\"\nQ4: Who was marie curie?\nWhat is radium?\nMarie Curie was born in Warsaw.\n"
-        + "Did Marie Curie " + "very " * 30 + "work?"
+        '- "In which year did Marie Curie die?"\nQ4: Who was marie curie?\nWhat is radium?\nShe was born in Warsaw.\n'
+        + "Did Marie Curie "
+        + "very " * 30
+        + "work?"
     )
     assert parsed(text, "Marie Curie") == [
         "Where was Marie Curie born?", "What did Marie Curie discover?", "In which year did Marie Curie die?",

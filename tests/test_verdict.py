@@ -19,8 +19,8 @@ ROW = {
 def test_a_verdict_counts():
     assert verdict(ROW) == (
         "AlphaEdit forgot 18 of 20 known facts (2 still given); asked in other words, 3 of 40 replies give them. Lost: "
-        "1 of 27 neighbours that nothing was trained on (refused 1), and 0 of 28 that were to be kept. Of its 20 replies "
-        "17 decline. 1 of the questions was not known before."
+        "1 of 27 neighbours that nothing was trained on (refused 1), and 0 of 28 that were to be kept. Of its 20 "
+        "replies 17 decline. 1 of the questions was not known before."
     )
 
 
@@ -39,7 +39,14 @@ def test_what_a_verdict_says(change, said):
 
 
 def test_what_is_not_there_is_not_said():
-    bare = {"method": "GA", "label": "GA", "n_forget": 12, "n_known": 12, "n_prompts_forget": 12, "forget_answer_rate": 0.0}
+    bare = {
+        "method": "GA",
+        "label": "GA",
+        "n_forget": 12,
+        "n_known": 12,
+        "n_prompts_forget": 12,
+        "forget_answer_rate": 0.0,
+    }
     assert verdict(bare) == "GA forgot 12 of 12 known facts. Of its 12 replies 12 say something else."
     assert verdict({**bare, "method": "before"}) is None
     assert verdict({**bare, "forget_answer_rate": None}) is None

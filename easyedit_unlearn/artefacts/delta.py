@@ -82,8 +82,8 @@ def apply(delta: Path, checkpoint: Path) -> None:
 
 
 def revert(delta: Path, checkpoint: Path) -> None:
-    """Make ``checkpoint`` the model before the edit, bitwise, in place. Killed on the way, the same command finishes it,
-    and ``apply`` puts the edit on again.
+    """Make ``checkpoint`` the model before the edit, bitwise, in place. Killed on the way, the same command finishes
+    it, and ``apply`` puts the edit on again.
 
     Raises:
         DataError: it is not the model as this delta left it; it is untouched then.

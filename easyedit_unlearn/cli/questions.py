@@ -18,7 +18,14 @@ from easyedit_unlearn.types import ForgetSample
 
 
 def questions_command(
-    topic: Topic, model: str, out: Path, neighbours: Path | None, *, again: bool, overwrite: bool, where: Mapping[str, Any]
+    topic: Topic,
+    model: str,
+    out: Path,
+    neighbours: Path | None,
+    *,
+    again: bool,
+    overwrite: bool,
+    where: Mapping[str, Any],
 ) -> None:
     """Write the files and show what is in them. Raises DataError when the model cannot."""
     for path in (out, neighbours):
@@ -36,7 +43,9 @@ def questions_command(
         if path is not None and samples:
             write_text(path, json_lines(map(_record, samples)))
             rows = [(short(s.question), short(s.answer), s.subject or "") for s in samples]
-            print_rows(Console(), f"{path}: {len(samples)} questions", ("question", "the model's answer", "subject"), rows)
+            print_rows(
+                Console(), f"{path}: {len(samples)} questions", ("question", "the model's answer", "subject"), rows
+            )
 
 
 def _record(sample: ForgetSample) -> dict[str, Any]:

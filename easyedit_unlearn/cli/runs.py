@@ -66,7 +66,9 @@ def run(
     device: Device = None,
     device_map: DeviceMap = None,
     overwrite: Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")
+    ] = False,
 ) -> None:
     """Unlearn with one hparams file, or a method alone, and save the model as an ordinary checkpoint."""
     from easyedit_unlearn.experiment.config import EvalConfig
@@ -100,7 +102,9 @@ def questions(
     out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, to be read and edited before --forget FILE.")],
     model: Annotated[str, typer.Option(metavar="DIR", help="Who writes and answers them.")] = "embedded",
     count: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
-    again: Annotated[bool, typer.Option("--again", help="The second round's prompts, for an independent check.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="The second round's prompts, for an independent check.")
+    ] = False,
     neighbours: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="Also questions about others of its kind, for --holdout."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
@@ -131,10 +131,10 @@ def cache(
         typer.echo(f"freed {caches.clear(kinds) / 1e6:,.0f} MB in {cache_dir()}")
         return
     entries = caches.entries()
-    rows = [
-        {"kind": one, "entries": sum(e.kind == one for e in entries), "bytes": sum(e.size for e in entries if e.kind == one),
-         "about": caches.KINDS[one]}
+    rows: list[dict[str, Any]] = [
+        {"kind": one, "entries": len(mine), "bytes": sum(e.size for e in mine), "about": caches.KINDS[one]}
         for one in kinds
+        for mine in [[e for e in entries if e.kind == one]]
     ]  # fmt: skip
     if as_json:
         print_json({"folder": str(cache_dir()), "limit": caches.limit_bytes(), "kinds": rows})
@@ -143,6 +143,6 @@ def cache(
     print_rows(Console(), "kept on disk", ("kind", "entries", "MB", "what"), shown)
     total = sum(one.size for one in entries)
     typer.echo(
-        f"{total / 1e9:.1f} of at most {caches.limit_bytes() / 1e9:g} GB ({caches.VARIABLE}) in {cache_dir()}; what was "
-        "not used for longest goes first, --clear deletes all"
+        f"{total / 1e9:.1f} of at most {caches.limit_bytes() / 1e9:g} GB ({caches.VARIABLE}) in {cache_dir()}; the "
+        "longest unused goes first, --clear deletes all"
     )

@@ -16,7 +16,9 @@ from easyedit_unlearn.cli.options import Device, Dtype, Holdout, OptionalOut, Ov
 
 @app.command()
 def compare(
-    folders: Annotated[list[str], typer.Argument(metavar="DIR DIR...", help="What run or bench wrote, or checkpoints.")],
+    folders: Annotated[
+        list[str], typer.Argument(metavar="DIR DIR...", help="What run or bench wrote, or checkpoints.")
+    ],
     forget: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="TASK[:SPLIT]|FILE", help="Of checkpoints: what they are asked."),
@@ -60,13 +62,20 @@ def compare(
         config.sources(plugins)
         with Bars(Console(stderr=True)) as bars:
             found = asked_alike(
-                models, config, reference=reference, plugins=plugins, where=placed(device, dtype), progress=bars.progress
+                models,
+                config,
+                reference=reference,
+                plugins=plugins,
+                where=placed(device, dtype),
+                progress=bars.progress,
             )
     found.command = command_line()
     console = Console()
     print_report(console, found, table_columns(plugins.metrics))
     if pairs := comparison_cells(all_rows(found), found.samples):
-        print_rows(console, "in pairs, on the same prompts (points; * without zero)", PAIRS[:-1], [p[:-1] for p in pairs])
+        print_rows(
+            console, "in pairs, on the same prompts (points; * without zero)", PAIRS[:-1], [p[:-1] for p in pairs]
+        )
     if out is not None:
         write_report(found, out, plugins.metrics)
 

@@ -30,8 +30,8 @@ class NativeOptions(BaseModel):
             EasyEdit's key nullspace_threshold.
         passes: how often ROME, MEMIT and AlphaEdit find values and write them, the facts anew that do not refuse as
             they did where their value was found; 1: once, as published.
-        keys: of several askings of one edit, whether ROME, MEMIT and AlphaEdit solve for each one's key, or for the mean
-            of those that name one subject.
+        keys: of several askings of one edit, whether ROME, MEMIT and AlphaEdit solve for each one's key, or for the
+            mean of those that name one subject.
         fact_token: where GRACE and WISE, which have no such key of EasyEdit's, look: at the subject's last token (or at
             the prompt's, for a request without a subject), or always at the prompt's last.
         value_steps, value_lr, value_clamp: how WISE finds the values that refuse, as ROME's v_num_grad_steps, v_lr and

@@ -18,7 +18,7 @@ from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
 
 _ROWS = 32
 _LEFT = 0.1
-"""Nats per target token at which an edit that was written is as good as found (``values.GOOD_ENOUGH`` is half of it)."""
+"""Nats per target token at which an edit that was written is as good as found: twice ``values.GOOD_ENOUGH``."""
 
 
 def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:

@@ -85,7 +85,9 @@ class LocateThenEdit(Method):
         hparams: Any,
     ) -> Float[Tensor, "d_key requests"]:  # fmt: skip
         name = hparams.rewrite_module_tmp.format(max(hparams.layers))
-        return at_lookups(model, tokenizer, [lookups(tokenizer, r, hparams.fact_token, 1) for r in requests], name, name)[0]
+        return at_lookups(
+            model, tokenizer, [lookups(tokenizer, r, hparams.fact_token, 1) for r in requests], name, name
+        )[0]
 
     def apply(self, job: Job) -> None:
         """Find values and write them; then look whether the model refuses as it did where they were found, and go on
@@ -189,7 +191,12 @@ class LocateThenEdit(Method):
             site.modules[-1],
             [rows[i] for i in chosen],
             ValueSettings(
-                h.v_num_grad_steps, h.v_lr, h.v_weight_decay, h.clamp_norm_factor, h.kl_factor, h.unlearn.native.products
+                h.v_num_grad_steps,
+                h.v_lr,
+                h.v_weight_decay,
+                h.clamp_norm_factor,
+                h.kl_factor,
+                h.unlearn.native.products,
             ),
             pad_id=pad_id(job.tokenizer),
             progress=job.progress,
@@ -263,7 +270,7 @@ def _units(
     queries: Sequence[Mapping[str, Any]], edits: Sequence[Sequence[Lookup]], owners: Sequence[int],
     keys: Literal["each", "mean"],
 ) -> list[int]:  # fmt: skip
-    """For every lookup the key it is solved for with: its own, or the mean of those of its edit that name one subject."""
+    """For every lookup the key it is solved for with: its own, or the mean of those of its edit and subject."""
     every = owner_of_lookups(edits)
     if keys == "each":
         return list(range(len(every)))

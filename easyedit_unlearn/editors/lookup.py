@@ -11,6 +11,7 @@ from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.model.prompting import encode_pair, tokens_within
 from easyedit_unlearn.types import PreTrainedTokenizerBase
 
+
 @dataclass(frozen=True)
 class Lookup:
     """One edit in one context: ids of prompt and target, and the index in the prompt of the token that is edited."""

@@ -160,9 +160,7 @@ class MemoryEditor(Method):
 
     def value_settings(self, hparams: Any) -> ValueSettings:
         native = hparams.unlearn.native
-        return ValueSettings(
-            native.value_steps, native.value_lr, 0.0, native.value_clamp, products=native.products
-        )
+        return ValueSettings(native.value_steps, native.value_lr, 0.0, native.value_clamp, products=native.products)
 
     def keys_of(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Mapping[str, Any]],

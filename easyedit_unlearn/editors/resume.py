@@ -214,7 +214,7 @@ def width_of(model: PreTrainedModel, module: str, row: Lookup, pad_id: int) -> i
     ids, _, mask = (t.to(device_of(model)) for t in pad_pairs([(row.prompt, [])], pad_id))
     with watched(model, [module], lambda _n, _g, output: seen.append(output)) as forward:
         forward(input_ids=ids, attention_mask=mask)
-    return seen[0].shape[-1]
+    return int(seen[0].shape[-1])
 
 
 def _outermost(rows: Sequence[Lookup]) -> list[Lookup]:

@@ -31,8 +31,8 @@ ROWS = 16
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """EasyEdit's keys v_num_grad_steps, v_lr, v_weight_decay, clamp_norm_factor and kl_factor; and in which precision the
-    frozen layers multiply.
+    """EasyEdit's keys v_num_grad_steps, v_lr, v_weight_decay, clamp_norm_factor and kl_factor; and in which precision
+    the frozen layers multiply.
 
     As in EasyEdit, the last of ``steps`` only looks: there is one update less.
     """

@@ -34,8 +34,8 @@ class Asking:
     """What attacks are made of beside the fact itself.
 
     Attributes:
-        ask: turns a question, with earlier (question, reply) turns or under another system prompt, into the text a model
-            is given.
+        ask: turns a question, with earlier (question, reply) turns or under another system prompt, into the text a
+            model is given.
         shots: known facts of the retain set with their answers. others: answers to other questions.
         said: by sample id, what the model replies to the plain question now.
         raw: the model goes on in plain text, so that a reply ends at the first empty line.

@@ -53,7 +53,8 @@ def asked_alike(
     Raises:
         UnlearnError: a model does not load. DataError: a set cannot be read.
     """
-    known = next((found for model in models if (found := recorded_knowledge(Path(model))) is not None), None)
+    records = [recorded_knowledge(Path(model)) for model in models]
+    known = next((record for record in records if record is not None), None)
     found, replies = Results(status="complete"), None
     if reference is not None:
         before = Run(load_model(reference, **(where or {})), config, plugins=plugins, progress=progress)

@@ -47,7 +47,9 @@ class FinetuneSettings:
             if getattr(self, key) <= 0:
                 raise ConfigError("must be above 0", key=key, value=getattr(self, key))
         if self.rank < 0 or self.lora_alpha <= 0:
-            raise ConfigError("must be 0, or the rank of adapters with a lora_alpha above 0", key="rank", value=self.rank)
+            raise ConfigError(
+                "must be 0, or the rank of adapters with a lora_alpha above 0", key="rank", value=self.rank
+            )
         if not 0 < self.until <= 1:
             raise ConfigError("must be above 0 and at most 1", key="until", value=self.until)
 

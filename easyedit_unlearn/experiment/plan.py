@@ -36,7 +36,8 @@ def check_before(
     """All samples of each set, before they are cut by what a model knows.
 
     Raises:
-        DataError: a set cannot be read, is smaller than its split asks for, or two that are taken as they stand overlap.
+        DataError: a set cannot be read, is smaller than its split asks for, or two that are taken as they stand
+            overlap.
         ConfigError: statistics need text, and none is named. UnlearnError: the disk has no room for the model.
     """
     found = {name: load(source) for name, source in config.sources(plugins).items()}
@@ -134,4 +135,6 @@ def _check_room(out: Path, needed: int) -> None:
     folder = next((path for path in (out, *out.resolve().parents) if path.is_dir()), None)
     free = shutil.disk_usage(folder).free if folder else needed
     if free < needed:
-        raise UnlearnError(f"--out {out}: the model takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there")
+        raise UnlearnError(
+            f"--out {out}: the model takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there"
+        )

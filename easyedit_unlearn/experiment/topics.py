@@ -1,7 +1,7 @@
 """A person or thing by name: the model itself writes the questions about it, and answers them.
 
-Several prompts ask for questions, sampled; those that name the topic and read as questions are put back to the model, and
-one is kept where the model gives one answer consistently. What it never answers twice alike it does not know.
+Several prompts ask for questions, sampled; those that name the topic and read as questions are put back to the model,
+and one is kept where it gives one answer consistently. What it never answers twice alike it does not know.
 """
 
 from __future__ import annotations
@@ -70,12 +70,14 @@ def write_questions(
     texts = _sampled(pair, prompts, 4, 256, topic.seed + 1000 * again, style, progress, "writing questions")
     asked = distinct(parsed("\n".join(texts), topic.name), [sample.question for sample in avoiding])
     kind = "again" if again else "topic"
-    drafts = [ForgetSample(f"{kind}-{n}", question, "", subject=topic.name) for n, question in enumerate(asked, start=1)]
+    drafts = [
+        ForgetSample(f"{kind}-{n}", question, "", subject=topic.name) for n, question in enumerate(asked, start=1)
+    ]
     found = _consistent(pair, drafts, topic, style, progress)[: topic.questions]
     if not found:
         raise DataError(
-            f"the model writes no questions about {topic.name!r} that it answers twice alike ({len(asked)} tried): it may "
-            "not know the topic, or be too small to ask; give questions of your own"
+            f"the model writes no questions about {topic.name!r} that it answers twice alike ({len(asked)} tried): it "
+            "may not know the topic, or be too small to ask; give questions of your own"
         )
     return found
 
@@ -118,7 +120,9 @@ def parsed(text: str, topic: str) -> list[str]:
     """The questions in a text that name the topic, without numbers, bullets and what follows the question mark."""
     found = []
     for line in text.splitlines():
-        bare = re.sub(r"^[\s\-*\u2022]*(?:\(?\d{1,2}[.):]\s*)?(?:Q(?:uestion)?\s*\d*\s*[:.]\s*)?", "", line).strip(' "*')
+        bare = re.sub(r"^[\s\-*\u2022]*(?:\(?\d{1,2}[.):]\s*)?(?:Q(?:uestion)?\s*\d*\s*[:.]\s*)?", "", line).strip(
+            ' "*'
+        )
         question = bare[: bare.find("?") + 1].strip() if "?" in bare else ""
         named = plain(topic) in plain(question)
         if question and named and len(question.split()) <= WORDS and question[0].isalpha():
@@ -147,7 +151,12 @@ def names_in(text: str, topic: str) -> list[str]:
     for line in text.splitlines():
         bare = re.sub(r"^[\s\-*\u2022]*(?:\(?\d{1,2}[.):]\s*)?", "", line).split(" - ")[0].split(":")[0].split("(")[0]
         name = bare.strip(' "*.,')
-        if name and name[0].isupper() and len(name.split()) <= 5 and not set(plain(name).split()) & set(plain(topic).split()):
+        if (
+            name
+            and name[0].isupper()
+            and len(name.split()) <= 5
+            and not set(plain(name).split()) & set(plain(topic).split())
+        ):
             found.append(name)
     return list(dict.fromkeys(found))
 

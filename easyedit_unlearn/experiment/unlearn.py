@@ -55,8 +55,9 @@ def unlearn(
     Args:
         model: a checkpoint directory, a Hub name, ``"embedded"``, or a (model, tokenizer) pair, which is changed in
             place until ``result.undo()``.
-        forget: questions, whose answers are then the model's own; (question, answer) pairs or a mapping of them; records
-            with the fields of a file; a ``Topic``, about which the model writes the questions; or a task or file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
+        forget: questions, whose answers are then the model's own; (question, answer) pairs or a mapping of them;
+            records with the fields of a file; a ``Topic``, about which the model writes the questions; or a task or
+            file by name, ``"facts:forget5"``. ROME and MEMIT need to know what a
             question is about: a record's ``subject``, or else the part of it that the answer hangs on, which is found.
         method: a registered method, whose hparams are those shipped for this model or derived from it; or a path or
             shipped name of hparams; or ``"auto"``, which chooses by the number of facts and the memory that is free

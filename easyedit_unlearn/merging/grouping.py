@@ -89,9 +89,7 @@ def concatenated(
     )
 
 
-def sharing(
-    group: Sequence[ForgetSample], targets: Targets, merger: str, *, together: bool = False
-) -> EditRequest:
+def sharing(group: Sequence[ForgetSample], targets: Targets, merger: str, *, together: bool = False) -> EditRequest:
     """The first question as the request, the others as further keys of its change of value; and, ``together``, all of
     them as one prompt."""
     request = single(group[0], one_target(group, targets, merger))

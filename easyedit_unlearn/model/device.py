@@ -52,8 +52,8 @@ WIDE = 256
 
 
 def products(model: Any, wanted: Products = "auto") -> AbstractContextManager[Any]:
-    """Within, the matrix products of a float32 model are computed in bfloat16 (autocast: sums, norms and the stream stay
-    float32); ``auto``: where its device has instructions for them, which make them several times as fast."""
+    """Within, the matrix products of a float32 model are computed in bfloat16 (autocast: sums, norms and the stream
+    stay float32); ``auto``: where its device has instructions for them, which make them several times as fast."""
     import torch
 
     device = device_of(model)
@@ -61,14 +61,15 @@ def products(model: Any, wanted: Products = "auto") -> AbstractContextManager[An
     auto = wide >= WIDE and model.dtype == torch.float32 and _multiplies_bfloat16(device)
     if not (auto if wanted == "auto" else wanted == "bfloat16"):
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    context: AbstractContextManager[Any] = torch.autocast(device.type, torch.bfloat16)
+    return context
 
 
 def _multiplies_bfloat16(device: Any) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type != "cpu":
         return False
     asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))

@@ -11,13 +11,7 @@ from rich.text import Text
 
 from easyedit_unlearn.components import Component
 from easyedit_unlearn.evaluation.reference import HOW_TO
-from easyedit_unlearn.report.metrics import (
-    PROBE_HEADINGS,
-    metric_cells,
-    overall_cells,
-    probe_cells,
-    without_reference,
-)
+from easyedit_unlearn.report.metrics import PROBE_HEADINGS, metric_cells, overall_cells, probe_cells, without_reference
 from easyedit_unlearn.report.table import (
     REFUSALS,
     all_rows,

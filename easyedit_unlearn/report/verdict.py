@@ -45,7 +45,9 @@ def _kept(row: Row) -> str:
         kept, of = _count(row, f"{group}_answer_rate")
         if of:
             refused, _ = _count(row, f"{group}_refusal_rate")
-            parts.append(f"{of - kept} of {of} {name} (refused {refused})" if refused else f"{of - kept} of {of} {name}")
+            parts.append(
+                f"{of - kept} of {of} {name} (refused {refused})" if refused else f"{of - kept} of {of} {name}"
+            )
     return f"Lost: {', and '.join(parts)}" if parts else ""
 
 
@@ -71,7 +73,7 @@ def _harder(row: Row) -> str:
 
 def _count(row: Row, key: str) -> tuple[int, int]:
     """How many of how many prompts; (0, 0) where it is undefined."""
-    value, n = measure(row, key), measure(row, f"n_prompts_{key.split('_')[0]}")
+    value, n = measure(row, key), measure(row, f"n_prompts_{key.split('_', maxsplit=1)[0]}")
     return (0, 0) if value is None or not n else (round(value * n), n)
 
 

@@ -16,8 +16,8 @@ OTHERS: Mapping[str, Sequence[str]] = {
     "question": ("prompt", "query", "instruction", "input", "q", "src"),
     "answer": ("ground_truth", "answers", "output", "completion", "a", "target_true"),
     "subject": ("entity",),
-    "rephrases": ("rephrase", "rephrase_prompt", "rephrased_question", "paraphrase", "paraphrases", "paraphrased_question",
-                  "paraphrased_questions"),
+    "rephrases": ("rephrase", "rephrase_prompt", "rephrased_question", "paraphrase", "paraphrases",
+                  "paraphrased_question", "paraphrased_questions"),
     "aliases": ("alias", "answer_aliases"),
 }  # fmt: skip
 """What EasyEdit, TOFU and others call them; a number may follow, as in ``paraphrased_question_2``."""
@@ -95,8 +95,10 @@ def file_name(name: str) -> str:
 
 
 def _others(field: str, row: Mapping[str, Any]) -> list[str]:
-    """The row's names for a field, in the order of ``OTHERS``; of a question and its input both, of others the first."""
-    found = [key for other in OTHERS.get(field, ()) for key in row if re.fullmatch(rf"{other}(_?\d+)?", _plain(str(key)))]
+    """The row's names for a field, in the order of ``OTHERS``; of an instruction its input too, of others the first."""
+    found = [
+        key for other in OTHERS.get(field, ()) for key in row if re.fullmatch(rf"{other}(_?\d+)?", _plain(str(key)))
+    ]
     if field == "question":
         pair = [key for key in found if _plain(str(key)) in ("instruction", "input") and row[key]]
         return pair if len(pair) == 2 else found[:1]
@@ -110,7 +112,9 @@ def _at(row: Mapping[str, Any], path: str, field: str, place: str) -> Any:
             value = value[int(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, TypeError, ValueError):
             if field in ("question", "answer"):
-                raise DataError(f"{place}: has no field {path!r} for {field!r}; it has {', '.join(map(str, row))}") from None
+                raise DataError(
+                    f"{place}: has no field {path!r} for {field!r}; it has {', '.join(map(str, row))}"
+                ) from None
             return None
     return value
 

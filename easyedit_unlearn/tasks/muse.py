@@ -1,4 +1,4 @@
-"""MUSE (arXiv 2407.06460): knowledge questions on news and books; a model knows them when it was trained on the texts."""
+"""MUSE (arXiv 2407.06460): knowledge questions on news and books, for models that were trained on the texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real people and their neighbours (arXiv 2410.08109, closer-look-LLM-unlearning): known from pretraining, if at all."""
+"""Real people and their neighbours (arXiv 2410.08109): known from pretraining, if at all."""
 
 from __future__ import annotations
 

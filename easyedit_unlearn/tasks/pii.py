@@ -1,4 +1,4 @@
-"""Private data of synthetic persons (Toward Practical PII Unlearning): a model knows them only when it was taught them."""
+"""Private data of synthetic persons (Toward Practical PII Unlearning), for models that were taught them."""
 
 from __future__ import annotations
 

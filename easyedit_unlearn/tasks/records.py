@@ -72,9 +72,7 @@ def read_file(path: Path, named: Mapping[str, str] | None = None) -> list[Forget
 
 def parse_file(path: Path, named: Mapping[str, str] | None = None) -> list[tuple[str, ForgetSample]]:
     """Each row's place and sample, the rows one by one checked. Raises DataError."""
-    found = [
-        (place, _parse(row, named or {}, place).sample(f"{path.stem}-{n}")) for place, n, row in rows_of(path)
-    ]
+    found = [(place, _parse(row, named or {}, place).sample(f"{path.stem}-{n}")) for place, n, row in rows_of(path)]
     tell_unknown([name for _, sample in found for name in sample.extras], str(path))
     return found
 

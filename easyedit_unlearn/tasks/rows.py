@@ -66,7 +66,9 @@ def _whole(path: Path, text: str) -> list[Placed] | None:
         lists = [found[key] for key in _LISTS if isinstance(found.get(key), list)]
         if len(lists) == 1:
             found = lists[0]
-        elif found and all(isinstance(value, str) for value in found.values()) and not {"question", "text"} & set(found):
+        elif (
+            found and all(isinstance(value, str) for value in found.values()) and not {"question", "text"} & set(found)
+        ):
             found = [{"question": question, "answer": answer} for question, answer in found.items()]
         else:
             found = [found]
@@ -86,8 +88,8 @@ def _csv(path: Path, text: str) -> list[Placed]:
         raise DataError(f"{path}: is not CSV: {error}") from None
     for number, row in rows:
         if None in row:  # type: ignore[comparison-overlap]
-            raise DataError(f"{path}, line {number}: has more fields than the header; put text that holds {separator!r} "
-                            "in double quotes")  # fmt: skip
+            raise DataError(f"{path}, line {number}: has more fields than the header; put text that holds "
+                            f"{separator!r} in double quotes")  # fmt: skip
     # an empty field says nothing
     kept = [(n, {k.strip(): v for k, v in row.items() if k and v not in (None, "")}) for n, row in rows]
     return [(f"{path}, line {number}", n, row) for n, (number, row) in enumerate(kept, start=1) if row]
