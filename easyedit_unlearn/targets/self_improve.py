@@ -181,10 +181,15 @@ def _likeliest(
     advance = context.progress("choosing refusals", len(pairs)) if pairs else None
     scores = iter(answer_logprobs(model, tokenizer, pairs, advance=advance))
     scored: list[list[tuple[Any, str]]] = [
-        [(fmean(next(scores) or 0.0 for _ in group[:MOST]), text) for text in texts]
+        [(fmean(_score(next(scores)) for _ in group[:MOST]), text) for text in texts]
         for group, texts in zip(groups, candidates, strict=True)
     ]
     return [max(one)[1] if one else None for one in scored]
+
+
+def _score(logprob: float | None) -> float:
+    """A refusal that a question has no room for is the least likely."""
+    return float("-inf") if logprob is None else logprob
 
 
 def _key(decides: Sequence[Any], draw: Draw) -> str:
