@@ -85,11 +85,12 @@ def entries() -> list[Entry]:
 
 
 def limit_bytes() -> int:
-    """Raises nothing: what is no number counts as not said."""
+    """Raises nothing: what is no number, or below 0, counts as not said; ``inf`` is no limit."""
     try:
-        return int(float(os.environ.get(VARIABLE, "")) * 1e9)
-    except (ValueError, OverflowError):
-        return int(LIMIT * 1e9)
+        said = float(os.environ.get(VARIABLE, ""))
+    except ValueError:
+        said = LIMIT
+    return int(min(said if said >= 0 else LIMIT, 1e9) * 1e9)
 
 
 def make_room(*, keeping: Path | None = None) -> None:

@@ -18,6 +18,8 @@ from easyedit_unlearn.errors import OutputExistsError
 
 ADAPTER_FILE = "unlearning_adapter.safetensors"
 """What lies beside the weights of a checkpoint unlearned with GRACE or WISE."""
+JOURNAL = "easyedit_unlearn_journal.json"
+"""In a checkpoint that an apply or revert of a delta is changing, until it is done."""
 MANIFEST = "easyedit_unlearn_files.json"
 """In a folder of ours: the files there and below that this project wrote; nothing else is replaced or deleted."""
 

@@ -138,6 +138,7 @@ def test_what_is_wrong_is_told_before_anything_runs(grid, changes, complaint):
 
 CELLS = {
     "smoke": 9, "paper": 142, "methods": 38, "taught": 43, "refusals": 7, "merging": 29, "editors": 30, "larger": 13,
+    "pistol": 24,
 }  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_the_empty_target_ends_the_text_at_once(engine, editor_for, taught):
 @pytest.mark.filterwarnings("default")
 def test_targets_that_are_wrong_touch_no_weight(editor_for, taught):
     weights = copied_weights(taught[0])
-    editor = editor_for("ROME", "{target: {builder: idk}, merge: {merger: concat, size: 6}}")
+    editor = editor_for("ROME", "{target: {builder: template}, merge: {merger: concat, size: 6}}")
     with pytest.raises(DataError, match="different targets"):
         edit(editor, SAMPLES)
     editor = editor_for("ROME")

@@ -32,6 +32,9 @@ def save_delta(base: Path, edited: Path, out: Path) -> None:
     Raises:
         DataError: they are not two states of one model, or nothing differs.
     """
+    for folder in (base, edited):
+        if standing(folder) is not None:
+            raise DataError(f"{folder}: an apply or revert was interrupted here; run it again, or its opposite, first")
     first, second = Checkpoint(base), Checkpoint(edited)
     if first.names != second.names:
         raise DataError(

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from easyedit_unlearn.errors import DataError
-from easyedit_unlearn.storage import sha256_of, write_json
+from easyedit_unlearn.storage import JOURNAL, sha256_of, write_json
 
-JOURNAL = "easyedit_unlearn_journal.json"
 Command = Literal["apply", "revert"]
 
 

@@ -20,10 +20,17 @@ SHOWN = 20
 
 
 def show_plan(
-    hparams: UnlearnHyperParams, config: EvalConfig, plugins: Plugins, model: Any, out: Path, *, overwrite: bool
+    hparams: UnlearnHyperParams,
+    config: EvalConfig,
+    plugins: Plugins,
+    model: Any,
+    out: Path,
+    *,
+    overwrite: bool,
+    derived: bool,
 ) -> None:
     """Raises whatever would stop the run before its work."""
-    found = check_before([hparams], config, plugins, out=out, model=model)
+    found = check_before([hparams], config, plugins, out=out, model=model, derived=derived)
     check_output(out, overwrite=overwrite, names=(*FILES, "model", "adapter"))
     plan, console = planned(hparams, config, plugins, found, model, out), Console()
     print_rows(console, "what would be done", ("", ""), plan.facts)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
+from easyedit_unlearn.errors import OutputExistsError
 from easyedit_unlearn.experiment.topics import Topic, neighbours_of, with_rephrases, write_questions
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.progress import Bars
@@ -31,6 +33,8 @@ def questions_command(
     for path in (out, neighbours):
         if path is not None:
             check_file(path, overwrite=overwrite)
+    if neighbours is not None and neighbours.resolve() == out.resolve():
+        raise OutputExistsError(f"--out and --neighbours are both {out}; name two files")
     others: Sequence[ForgetSample] = ()
     with Bars(Console(file=sys.stderr)) as bars:
         pair = load_model(model, **where)
@@ -39,6 +43,10 @@ def questions_command(
             found = with_rephrases(pair, found, seed=topic.seed, progress=bars.progress)
         if neighbours is not None:
             others = neighbours_of(pair, topic, progress=bars.progress)
+    if neighbours is not None and not others:
+        Console(stderr=True).print(
+            Text(f"{neighbours}: the model names no neighbours that it can ask about; not written")
+        )
     for path, samples in ((out, found), (neighbours, others)):
         if path is not None and samples:
             write_text(path, json_lines(map(_record, samples)))

@@ -85,7 +85,9 @@ def run(
     if dry_run:
         from easyedit_unlearn.cli.dry_run import show_plan
 
-        show_plan(parsed, config, plugins, model or parsed.model_name, out, overwrite=overwrite)
+        show_plan(
+            parsed, config, plugins, model or parsed.model_name, out, overwrite=overwrite, derived=not is_file(hparams)
+        )
         return
     from easyedit_unlearn.cli.unlearn import unlearn
 

@@ -35,9 +35,11 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """One table of several runs or checkpoints on the same prompts, and their differences in pairs."""
+    from easyedit_unlearn.cli.evaluate import NOT_RECORDED
     from easyedit_unlearn.errors import UnlearnError
     from easyedit_unlearn.experiment.comparing import asked_alike, folders_or_models, side_by_side
     from easyedit_unlearn.experiment.config import EvalConfig
+    from easyedit_unlearn.model.checkpoint import recorded_knowledge
     from easyedit_unlearn.model.load import placed
     from easyedit_unlearn.progress import Bars
     from easyedit_unlearn.report.compare import comparison_cells
@@ -45,7 +47,7 @@ def compare(
     from easyedit_unlearn.report.pages import FILES, write_report
     from easyedit_unlearn.report.table import all_rows, table_columns
     from easyedit_unlearn.report.terminal import print_report, print_rows
-    from easyedit_unlearn.storage import prepare_output
+    from easyedit_unlearn.storage import check_output, prepare_output
 
     results, models = folders_or_models(folders)
     if len(folders) < 2:
@@ -53,6 +55,7 @@ def compare(
     if models and forget is None:
         raise UnlearnError("checkpoints are asked anew: name what, e.g. --forget facts:forget5")
     if out is not None:
+        check_output(out, overwrite=overwrite, names=FILES, inputs=folders)
         prepare_output(out, overwrite=overwrite, names=FILES)
     plugins = registered()
     if results:
@@ -60,6 +63,8 @@ def compare(
     else:
         config = EvalConfig(str(forget), retain, holdout)
         config.sources(plugins)
+        if reference is None and all(recorded_knowledge(Path(model)) is None for model in models):
+            Console(stderr=True).print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
         with Bars(Console(stderr=True)) as bars:
             found = asked_alike(
                 models,

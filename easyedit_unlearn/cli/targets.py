@@ -11,9 +11,11 @@ from rich.console import Console
 
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.evaluation.refusal_quality import Judge, load_encoder, refusal_quality, summary
+from easyedit_unlearn.experiment.alike import with_groups
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.requests import build_targets
 from easyedit_unlearn.experiment.run import Run
+from easyedit_unlearn.experiment.subjects import with_subjects
 from easyedit_unlearn.model.load import load_model, placement
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.progress import Bars
@@ -34,6 +36,8 @@ def targets_command(
     with Bars(Console(file=sys.stderr)) as bars:
         pair = load_model(model, **placement(hparams))
         samples = Run(pair, config, plugins=plugins, progress=bars.progress).select().forget
+        samples = with_subjects(*pair, samples, hparams, bars.progress)
+        hparams = with_groups(*pair, samples, hparams)
         built = build_targets(samples, hparams.unlearn, *pair, progress=bars.progress)
         rows = refusal_quality(samples, built, *pair, encoder=scorer, judge=judge)
     if out is not None:

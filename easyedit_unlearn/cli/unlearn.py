@@ -17,7 +17,7 @@ from easyedit_unlearn.errors import DivergenceError
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.plan import check_before
-from easyedit_unlearn.experiment.resolve import for_model, read_hparams
+from easyedit_unlearn.experiment.resolve import for_model, is_file, read_hparams
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.experiment.saving import save_unlearned
 from easyedit_unlearn.model.checkpoint import ADAPTER, KNOWLEDGE
@@ -47,7 +47,9 @@ def unlearn(
     if config.retain_log is not None:
         read_log(config.retain_log)
     read = [read_hparams(name, plugins, overrides) for name, overrides in named]
-    check_before(read, config, plugins, out=out, model=model)  # what is wrong is told before a model is loaded
+    check_before(
+        read, config, plugins, out=out, model=model, derived=not all(is_file(name) for name, _ in named)
+    )  # what is wrong is told before a model is loaded
     prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
     with Bars(Console(file=sys.stderr)) as bars:
         pair = loaded(model, bars, placement(read[0]))

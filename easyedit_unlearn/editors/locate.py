@@ -32,7 +32,7 @@ from easyedit_unlearn.editors.keys import (
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups
 from easyedit_unlearn.editors.statistics import cached_key_moments, prompt_moments
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values, target_losses
-from easyedit_unlearn.errors import ConfigError
+from easyedit_unlearn.errors import AttainmentError, ConfigError
 from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.hooks import key_value_weight, module_named
 from easyedit_unlearn.model.inference import pad_id
@@ -107,18 +107,26 @@ class LocateThenEdit(Method):
         moments = self._moments(job) if self.needs_statistics(hparams) else {}
         first: dict[str, Tensor] = {}
         units = _units(queries, edits, owners, native.keys)
-        chosen, last, losses = list(range(len(queries))), math.inf, None
+        chosen, last = list(range(len(queries))), math.inf
+        losses: Tensor | None = None
         for number in range(native.passes):
             picked = few_of_each(owners, chosen, None if losses is None else losses.tolist())
             found = self._deltas(job, queries, edits, owners, site, picked)
             deltas = to_all(found, picked, owners, chosen)
             before = Snapshot(job.model, self.parameters(job.model, hparams)) if number else None
-            self._write(job, queries, edits, site, moments, deltas, units, first)
-            losses = target_losses(job.model, one_context_where_shared(edits, owners), pad_id(job.tokenizer))
-            if before and not float(losses.sum()) < last:
+            share = job.state.get("attainment")
+            try:
+                self._write(job, queries, edits, site, moments, deltas, units, first)
+                now = target_losses(job.model, one_context_where_shared(edits, owners), pad_id(job.tokenizer))
+            except AttainmentError:
+                if before is None:
+                    raise
+                now = torch.tensor([math.inf])  # what an earlier pass wrote stands
+            if before is not None and not float(now.sum()) < last:
                 before.edit(job.model).undo(job.model)
+                job.state["attainment"] = share
                 break
-            chosen, last = missed(losses, owners), float(losses.sum())
+            chosen, last, losses = missed(now, owners), float(now.sum()), now
             if not chosen:
                 break
         for name, keys in first.items():

@@ -33,7 +33,7 @@ from easyedit_unlearn.editors.values import ValueSettings, optimise_values, targ
 from easyedit_unlearn.errors import AttainmentError, ConfigError, UnlearnError
 from easyedit_unlearn.model.hooks import layer_shape, module_named
 from easyedit_unlearn.model.inference import pad_id
-from easyedit_unlearn.model.memories import Adapter, attach, attached, detach
+from easyedit_unlearn.model.memories import EXACT, Adapter, attach, attached, detach
 from easyedit_unlearn.model.structure import decoder_layers, edited_layer, stream_share
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -200,7 +200,7 @@ def _lookups(tokenizer: PreTrainedTokenizerBase, request: Mapping[str, Any], hpa
 
 def not_edited_anew(old: NewEdits, new: NewEdits) -> Bool[Tensor, " n"]:
     """Which of the old keys stay: a prompt that is edited again loses its earlier one."""
-    return torch.cdist(new.keys.T, old.keys.T.to(new.keys)).min(0).values.cpu() > _SAME
+    return torch.cdist(new.keys.T, old.keys.T.to(new.keys), compute_mode=EXACT).min(0).values.cpu() > _SAME
 
 
 def joined(old: NewEdits, new: NewEdits) -> NewEdits:

@@ -24,10 +24,13 @@ def with_groups(
     options: Any = settings.merger_options
     if settings.merger.name != "auto" or options.groups or not hparams.method.shares_values or len(samples) < 2:
         return hparams
-    requests = [
-        {"prompt": format_prompt(tokenizer, s.question, settings.prompt), "subject": s.subject, "target_new": "No."}
-        for s in samples
-    ]
+    prompts = [format_prompt(tokenizer, sample.question, settings.prompt) for sample in samples]
+    always = hparams.method.needs_subject
+    requests = [  # where a subject cannot be told from the rest of a prompt, a memory looks at the prompt's end
+        {"prompt": prompt, "subject": s.subject if always or prompt.count(s.subject or prompt) == 1 else None,
+         "target_new": "No."}
+        for prompt, s in zip(prompts, samples, strict=True)
+    ]  # fmt: skip
     keys = hparams.method.keys_of(model, tokenizer, requests, hparams)
     if keys is None:
         return hparams

@@ -11,6 +11,7 @@ from easyedit_unlearn.errors import DataError, UnknownNameError
 from easyedit_unlearn.evaluation.judging import is_refusal
 from easyedit_unlearn.model.knowledge import REPLY, ask_all, is_cut
 from easyedit_unlearn.plugins.load import Plugins
+from easyedit_unlearn.tasks.fields import is_record
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
@@ -43,7 +44,7 @@ def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> 
         except UnknownNameError as error:
             raise UnknownNameError(f"{error} A person or thing by name is Topic({named!r})") from None
     if isinstance(named, Mapping):
-        named = [named] if {"question", "prompt"} & set(named) else list(named.items())
+        named = [named] if is_record(named) else list(named.items())
     if not isinstance(named, Iterable):
         raise DataError(
             f"{name}: give questions, (question, answer) pairs, records, a mapping, or a task or file by name; got "

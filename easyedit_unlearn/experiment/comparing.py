@@ -20,27 +20,52 @@ from easyedit_unlearn.results import Record, Results, Row
 
 
 def side_by_side(folders: Sequence[Path]) -> Results:
-    """The rows and records of folders that ``run``, ``evaluate``, ``demo`` or ``bench`` wrote, on the prompts that all
-    of them asked. What is called the same is told apart by its folder.
+    """The rows and records of folders that ``run``, ``evaluate``, ``demo`` or ``bench`` wrote, all of which asked the
+    same prompts. What is called the same is told apart by its folder, and in a bench by its setting.
 
     Raises:
-        DataError: a folder holds no results, or they have no prompt in common.
+        DataError: a folder holds no results, or they asked other prompts, so that their shares are of other facts.
     """
-    read = [(folder, read_results(folder)) for folder in folders]
-    shared = set.intersection(*({_prompt(one) for one in results.samples} for _, results in read))
-    if not shared:
-        raise DataError(
-            "these runs asked no prompt in common; run them on the same sets, or name sets for checkpoints (--forget)"
-        )
+    paths = [str(folder) for folder in folders]
+    if len(set(map(_real, folders))) < len(folders):
+        raise DataError("the same folder is named twice")
+    read = [(_unique(path, paths), read_results(folder)) for path, folder in zip(paths, folders, strict=True)]
+    runs = {
+        (name, setting): {_prompt(one) for one in results.samples if one.get("setting") == setting}
+        for name, results in read
+        for setting in dict.fromkeys(row.get("setting") for row in results.rows)
+    }
+    _check_alike(runs)
     labels = Counter(row["label"] for _, results in read for row in results.rows)
     found = Results(before=next((r.before for _, r in read if r.before), None), status="complete")
-    for folder, results in read:
-        names = {row["label"]: _called(row, folder, labels) for row in results.rows}
-        found.rows += [{**row, "label": names[row["label"]], "setting": ""} for row in results.rows]
-        found.samples += [
-            _renamed(one, names) for one in results.samples if one["method"] in names and _prompt(one) in shared
-        ]
+    for name, results in read:
+        several = len({row.get("setting") for row in results.rows}) > 1
+        called = {
+            (row["label"], row.get("setting")): _called(row, name, labels, several=several) for row in results.rows
+        }
+        for row in results.rows:
+            found.rows.append({**row, "label": called[row["label"], row.get("setting")], "setting": ""})
+        for one in results.samples:
+            key = one["method"], one.get("setting")
+            if key in called:
+                found.samples.append({**one, "method": called[key], "setting": ""})
     return found
+
+
+def _check_alike(runs: Mapping[tuple[str, Any], set[tuple[str, str]]]) -> None:
+    (first, wanted), *others = runs.items()
+    for other, asked in others:
+        if asked != wanted:
+            names = [" ".join(filter(None, run)) for run in (first, other)]
+            raise DataError(
+                f"{names[0]} and {names[1]} asked other prompts ({len(wanted - asked)} of the one and "
+                f"{len(asked - wanted)} of the other alone), so their shares are of other facts: run them on the same "
+                "sets, or ask their checkpoints the same (--forget)"
+            )
+
+
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def asked_alike(
@@ -53,6 +78,8 @@ def asked_alike(
     Raises:
         UnlearnError: a model does not load. DataError: a set cannot be read.
     """
+    if len({_real(Path(model)) for model in models}) < len(models):
+        raise DataError("the same checkpoint is named twice")
     records = [recorded_knowledge(Path(model)) for model in models]
     known = next((record for record in records if record is not None), None)
     found, replies = Results(status="complete"), None
@@ -88,12 +115,11 @@ def _prompt(record: Record) -> tuple[str, str]:
     return record["group"], record["question"]
 
 
-def _called(row: Row, folder: Path, labels: Mapping[str, int]) -> str:
-    return row["label"] if labels[row["label"]] == 1 else f"{row['label']} [{folder.name}]"
-
-
-def _renamed(record: Record, names: Mapping[str, str]) -> Record:
-    return {**record, "method": names[record["method"]], "setting": ""}
+def _called(row: Row, folder: str, labels: Mapping[str, int], *, several: bool) -> str:
+    if labels[row["label"]] == 1:
+        return row["label"]
+    setting = row.get("setting")
+    return f"{row['label']} [{folder}{f', {setting}' if several and setting else ''}]"
 
 
 def _unique(model: str, models: Sequence[str]) -> str:

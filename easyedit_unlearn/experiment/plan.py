@@ -31,9 +31,10 @@ class Plan:
 
 def check_before(
     hparams: Sequence[UnlearnHyperParams], config: EvalConfig, plugins: Plugins, *, out: Path | None = None,
-    model: Any = None,
+    model: Any = None, derived: bool = False,
 ) -> dict[str, list[ForgetSample]]:  # fmt: skip
-    """All samples of each set, before they are cut by what a model knows.
+    """All samples of each set, before they are cut by what a model knows. ``derived``: the hparams are a method's name
+    alone, whose text may be the retain set.
 
     Raises:
         DataError: a set cannot be read, is smaller than its split asks for, or two that are taken as they stand
@@ -49,7 +50,7 @@ def check_before(
     fixed = {name: _as_it_stands(source, found[name]) for name, source in sources.items()}
     check_disjoint(**{name: samples for name, samples in fixed.items() if samples})
     for one in hparams:
-        _check_text(one, config)
+        _check_text(one, config, derived)
     if out is not None:
         _check_room(out, _weights(model))
     return found
@@ -62,7 +63,10 @@ def planned(
     """``found``: what :func:`check_before` gave."""
     settings, sources = hparams.unlearn, config.sources(plugins)
     named = {key: getattr(hparams, key, None) for key in ("layers", "layer", "inner_params", "target_modules")}
-    asked = sum(len(samples) * (1 + (name == "forget")) for name, samples in found.items())
+    asked = sum(
+        (parse_split(sources[name].split)[1] or len(samples)) * (1 + (name == "forget"))
+        for name, samples in found.items()
+    )
     weights = _weights(model)
     facts = [
         ("method", f"{hparams.alg_name} ({hparams.engine} engine), {hparams.source_file}"),
@@ -83,7 +87,8 @@ def _samples(
     settings, wanted = hparams.unlearn, needs_subjects(hparams)
     shown = samples[: parse_split(source.split)[1]]
     try:
-        built = settings.builder.build(shown, settings.builder_options, BuildContext(settings.seed))
+        groups = settings.merger.groups(shown, settings.merger_options)
+        built = settings.builder.build_groups(groups, settings.builder_options, BuildContext(settings.seed))
         refusals = {target.sample_id: target.text for target in built}
     except UnlearnError:  # it asks the model
         refusals = {}
@@ -104,7 +109,7 @@ def _as_it_stands(source: Source, samples: Sequence[ForgetSample]) -> Sequence[F
     return samples if kind == "all" else samples[:size] if kind == "first" else ()
 
 
-def _check_text(hparams: UnlearnHyperParams, config: EvalConfig) -> None:
+def _check_text(hparams: UnlearnHyperParams, config: EvalConfig, derived: bool) -> None:
     native = hparams.unlearn.native
     if hparams.method.engine != "native" or not hparams.method.needs_text(hparams):
         return
@@ -113,7 +118,7 @@ def _check_text(hparams: UnlearnHyperParams, config: EvalConfig) -> None:
             f"{hparams.alg_name} takes its text from the retain set, and there is none: add --retain",
             key="unlearn.native.corpus", value=native.corpus,
         )  # fmt: skip
-    if native.corpus is None and not has_corpus(native) and config.retain is None:
+    if native.corpus is None and not has_corpus(native) and not (derived and config.retain is not None):
         raise ConfigError(
             f"{hparams.alg_name} needs text to know what it must not disturb: name a file, retain or hub:NAME, or set "
             f"EASYEDIT_UNLEARN_DATA to a data directory with {DEFAULT} ({data_dir() or 'unset'} now)",

@@ -185,11 +185,12 @@ def _check_first_token(
     """A merged request's subject may be widened to the left, which moves its first token off what it is about."""
     subjects = {sample.subject for sample in samples}
     for request in requests:
-        if str(getattr(hparams, "fact_token", "")).startswith("subject_first") and request.subject not in subjects:
-            raise DataError(
-                f"{hparams.alg_name}: in the merged prompt {request.prompt!r} the subject had to be widened to "
-                f"{request.subject!r}, which begins elsewhere; choose fact_token subject_last, or another grouping"
-            )
+        for query in request.queries:
+            if str(getattr(hparams, "fact_token", "")).startswith("subject_first") and query.subject not in subjects:
+                raise DataError(
+                    f"{hparams.alg_name}: in the merged prompt {query.prompt!r} the subject had to be widened to "
+                    f"{query.subject!r}, which begins elsewhere; choose fact_token subject_last, or another grouping"
+                )
 
 
 def _shared(query: Query, tokenizer: Any, hparams: UnlearnHyperParams) -> dict[str, str]:

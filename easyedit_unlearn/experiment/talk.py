@@ -8,6 +8,7 @@ from typing import Any
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.inference import end_ids, inferring, own_settings, pad_id
 from easyedit_unlearn.model.prompting import format_prompt, resolve_style
+from easyedit_unlearn.model.structure import context_length
 from easyedit_unlearn.types import ModelPair
 
 
@@ -34,8 +35,13 @@ class Talk:
                 show(text)
 
         chat = resolve_style(self._tokenizer, "auto") == "chat"
-        prompt = format_prompt(self._tokenizer, question, system=self._system, shots=self._turns if chat else ())
-        ids = torch.tensor([self._tokenizer(prompt).input_ids], device=device_of(self._model))
+        longest = context_length(self._model)
+        while True:
+            prompt = format_prompt(self._tokenizer, question, system=self._system, shots=self._turns if chat else ())
+            ids = torch.tensor([self._tokenizer(prompt).input_ids], device=device_of(self._model))
+            if not (self._turns and longest is not None and ids.shape[1] + self._longest > longest):
+                break
+            del self._turns[0]  # the context holds no more
         settings = GenerationConfig(
             max_new_tokens=self._longest, do_sample=False, pad_token_id=pad_id(self._tokenizer),
             eos_token_id=end_ids(self._model, self._tokenizer) or None,

@@ -124,10 +124,15 @@ def parsed(text: str, topic: str) -> list[str]:
             ' "*'
         )
         question = bare[: bare.find("?") + 1].strip() if "?" in bare else ""
-        named = plain(topic) in plain(question)
-        if question and named and len(question.split()) <= WORDS and question[0].isalpha():
+        if question and standing(topic, question) and len(question.split()) <= WORDS and question[0].isalpha():
             found.append(question)
     return list(dict.fromkeys(found))
+
+
+def standing(topic: str, question: str) -> str | None:
+    """The topic as it stands in a question, as words of its own; None where it does not."""
+    found = re.search(rf"(?<!\w){re.escape(topic)}(?!\w)", question, re.IGNORECASE)
+    return found.group(0) if found else None
 
 
 def distinct(questions: Iterable[str], there: Sequence[str] = ()) -> list[str]:

@@ -52,8 +52,8 @@ WIDE = 256
 
 
 def products(model: Any, wanted: Products = "auto") -> AbstractContextManager[Any]:
-    """Within, the matrix products of a float32 model are computed in bfloat16 (autocast: sums, norms and the stream
-    stay float32); ``auto``: where its device has instructions for them, which make them several times as fast."""
+    """Within, the matrix products of a float32 model are computed in bfloat16 (autocast: norms and the residual
+    stream stay float32); ``auto``: where its device has instructions for them, which make them several times faster."""
     import torch
 
     device = device_of(model)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from easyedit_unlearn.environment import quiet_transformers
 from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
 from easyedit_unlearn.model.embedded import EMBEDDED, embedded_path, is_embedded
-from easyedit_unlearn.storage import ADAPTER_FILE
+from easyedit_unlearn.storage import ADAPTER_FILE, JOURNAL
 from easyedit_unlearn.types import ModelPair, ModelSpec
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
@@ -61,6 +61,10 @@ def _check_path(path: str) -> None:
     folder = Path(path)
     if not folder.is_dir() and (folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1):
         raise UnlearnError(f"model {path}: no such directory")
+    if (folder / JOURNAL).is_file():
+        raise UnlearnError(
+            f"model {path}: an apply or revert was interrupted here; run it again, or its opposite, first"
+        )
     if folder.is_dir() and not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         raise UnlearnError(f"model {path}: is the folder of a run; its model is {path.rstrip('/')}/model")
 

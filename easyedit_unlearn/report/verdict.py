@@ -23,7 +23,7 @@ def verdict(row: Row) -> str | None:
     """What was forgotten, what came back in other words, what neighbours lost, and what the replies are like; None for
     a row without numbers and for a model as it stands."""
     given, known = _count(row, "forget_answer_rate")
-    if not known or row.get("stopped") or row["method"] in ("before", "-"):
+    if not known or row.get("stopped") or row["method"] in ("before", "-", "as it stands"):
         return f"{row['label']} stopped: {row['stopped']}" if row.get("stopped") else None
     still = f" ({given} still given)" if given else ""
     said = [f"{row['label']} forgot {known - given} of {known} known facts{still}"]

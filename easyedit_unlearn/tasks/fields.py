@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def as_record(row: Mapping[str, Any], named: Mapping[str, str], place: str) -> d
         record[field] = _texts(record.get(field, []))
     for field in ("question", "subject", "id", "response"):
         if isinstance(record.get(field), int | float) and not isinstance(record[field], bool):
-            record[field] = str(record[field])
+            record[field] = _number(record[field])
     rest = {str(key): value for key, value in row.items() if key not in used}
     _check_lengths({**rest, **record}, place)
     return {**rest, **record}
@@ -87,6 +88,12 @@ def _tell(source: str, names: tuple[str, ...]) -> None:
     warnings.warn(f"{source}: nothing reads the fields {', '.join(shown)}{more}", UnlearnWarning, stacklevel=5)
 
 
+def is_record(row: Mapping[str, Any]) -> bool:
+    """True if a mapping has a field of ours, or one that others use, among its keys; else they may be questions."""
+    known = {"text", *FIELDS, *(other for others in OTHERS.values() for other in others)}
+    return any(_plain(str(key)) in known for key in row)
+
+
 def file_name(name: str) -> str:
     """``name``, which must be one of a file in a data set's folder. Raises DataError."""
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -97,7 +104,10 @@ def file_name(name: str) -> str:
 def _others(field: str, row: Mapping[str, Any]) -> list[str]:
     """The row's names for a field, in the order of ``OTHERS``; of an instruction its input too, of others the first."""
     found = [
-        key for other in OTHERS.get(field, ()) for key in row if re.fullmatch(rf"{other}(_?\d+)?", _plain(str(key)))
+        key
+        for other in (field, *OTHERS.get(field, ()))
+        for key in row
+        if re.fullmatch(rf"{other}(_?\d+)?", _plain(str(key)))
     ]
     if field == "question":
         pair = [key for key in found if _plain(str(key)) in ("instruction", "input") and row[key]]
@@ -125,8 +135,13 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [text for one in value for text in _texts(one)]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return [str(value)]
+        return [_number(value)] if math.isfinite(value) else []
     return [value] if isinstance(value, str) and value else [] if value in (None, "") else [value]
+
+
+def _number(value: float) -> str:
+    """As one writes it: a whole number has no fraction."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _check_lengths(record: Mapping[str, Any], place: str) -> None:

@@ -28,5 +28,7 @@ class Muse(Task):
 
     def samples(self, options: MuseOptions) -> Sequence[ForgetSample]:
         file = f"muse/{_FILES[options.corpus]}_knowmem_{_SPLITS[options.subset]}_qa.json"
-        found = published(data_file(self.name, file, options.data_dir))
-        return list({sample.key: sample for sample in reversed(found)}.values())[::-1]
+        first: dict[str, ForgetSample] = {}
+        for sample in published(data_file(self.name, file, options.data_dir)):
+            first.setdefault(sample.key, sample)
+        return list(first.values())

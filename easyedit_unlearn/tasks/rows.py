@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.errors import DataError
+from easyedit_unlearn.tasks.fields import is_record
 
 Row = Mapping[str, Any]
 Placed = tuple[str, int, Row]
@@ -66,9 +67,7 @@ def _whole(path: Path, text: str) -> list[Placed] | None:
         lists = [found[key] for key in _LISTS if isinstance(found.get(key), list)]
         if len(lists) == 1:
             found = lists[0]
-        elif (
-            found and all(isinstance(value, str) for value in found.values()) and not {"question", "text"} & set(found)
-        ):
+        elif found and all(isinstance(value, str) for value in found.values()) and not is_record(found):
             found = [{"question": question, "answer": answer} for question, answer in found.items()]
         else:
             found = [found]
@@ -96,6 +95,8 @@ def _csv(path: Path, text: str) -> list[Placed]:
 
 
 def _parquet(path: Path) -> list[Placed]:
+    if path.is_file() and path.stat().st_size > LARGEST:
+        raise DataError(f"{path}: has {path.stat().st_size / 1e6:,.0f} MB; at most {LARGEST / 1e6:,.0f} are read")
     try:
         from pyarrow import parquet
     except ImportError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ def parse_source(text: str, tasks: Registry[Task]) -> Source:
         task, *options = name.split(",")
         if task in tasks and all("=" in option for option in options):
             given = dict(option.split("=", 1) for option in options)
+            _check_options(given, text, path=True)
             return make_source({**given, "task": task, "split": split}, tasks)
         if Path(name).is_file():
             return make_source({"task": "jsonl", "path": name, "split": split}, tasks)
         if options and Path(task).is_file() and all("=" in option for option in options):
             given = dict(option.split("=", 1) for option in options)
+            _check_options(given, text)
             return make_source({**given, "task": "jsonl", "path": task, "split": split}, tasks)
     name = text.rsplit(":", 1)[0]
     file = name.split(",", 1)[0]
@@ -70,6 +72,12 @@ def parse_source(text: str, tasks: Registry[Task]) -> Source:
         raise DataError(f"{file}: no such file")
     tasks.get(name)
     raise AssertionError("unreachable")  # tasks.get has raised
+
+
+def _check_options(given: Mapping[str, str], text: str, *, path: bool = False) -> None:
+    for key in given:
+        if key in ("split", "task") or (key == "path" and not path):
+            raise ConfigError(f"is no option; a split stands after a colon (FILE:first5), in {text!r}", key=key)
 
 
 def make_source(block: dict[str, Any], tasks: Registry[Task], file: str | None = None, where: str = "") -> Source:
