@@ -119,6 +119,10 @@ def test_an_interrupted_command_of_another_delta_is_told(both, tmp_path):
     save_delta(base, edited, tmp_path / "delta")
     shutil.copytree(base, tmp_path / "mine")
     Journal("apply", "a", "b", {}).write(tmp_path / "mine")
+    with pytest.raises(UnlearnError, match="was interrupted here"):
+        load_model(str(tmp_path / "mine"))
+    with pytest.raises(DataError, match="was interrupted here"):
+        save_delta(base, tmp_path / "mine", tmp_path / "other")
     with pytest.raises(DataError, match="apply of another delta was interrupted here"):
         apply(tmp_path / "delta", tmp_path / "mine")
     delta = Checkpoint(base).fingerprint(), Checkpoint(edited).fingerprint()

@@ -33,8 +33,9 @@ def test_what_was_not_used_for_longest_goes_first(cache, monkeypatch):
     assert [one.path.stem for one in caches.entries()] == [key(0), key(2)]
     caches.keep(caches.entry("statistics", key(3)), bytes(9000))  # alone larger than all: stays until the next
     assert [one.path.stem for one in caches.entries()] == [key(3)]
-    monkeypatch.setenv(caches.VARIABLE, "much")
-    assert caches.limit_bytes() == 4e9
+    for said, most in (("much", 4e9), ("-1", 4e9), ("inf", 1e18), ("nan", 4e9)):
+        monkeypatch.setenv(caches.VARIABLE, said)
+        assert caches.limit_bytes() == most
 
 
 def test_nothing_of_anybody_else_is_deleted(cache, monkeypatch):

@@ -13,7 +13,7 @@ from conftest import FACTS, tiny_llama, tiny_tokenizer
 from typer.testing import CliRunner
 
 from easyedit_unlearn.cli import app
-from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.errors import DataError, OutputExistsError, UnlearnError
 from easyedit_unlearn.experiment.comparing import folders_or_models, side_by_side
 from easyedit_unlearn.experiment.talk import Talk
 from easyedit_unlearn.model.checkpoint import BASE_RECORD, SYSTEM_PROMPT, save_checkpoint
@@ -47,18 +47,27 @@ def written(folder, balance, *given):
 
 def test_runs_stand_side_by_side_on_what_all_were_asked(tmp_path):
     one = written(tmp_path / "one", 0.9, ("A?", False), ("B?", False))
-    two = written(tmp_path / "two", 0.5, ("A?", True), ("C?", False))
+    two = written(tmp_path / "two", 0.5, ("A?", True), ("B?", False))
     found = side_by_side([one, two])
     assert [row["label"] for row in found.rows] == ["GA [one]", "GA [two]"]
-    assert [(r["method"], r["question"]) for r in found.samples] == [("GA [one]", "A?"), ("GA [two]", "A?")]
-    apart = written(tmp_path / "three", 0.5, ("Z?", True))
-    with pytest.raises(DataError, match="no prompt in common"):
+    assert [r["method"] for r in found.samples] == ["GA [one]", "GA [one]", "GA [two]", "GA [two]"]
+    same = written(tmp_path / "b" / "one", 0.5, ("A?", True), ("B?", True))
+    (tmp_path / "a").mkdir()
+    one.rename(tmp_path / "a" / "one")
+    one = tmp_path / "a" / "one"
+    assert [row["label"] for row in side_by_side([one, same]).rows] == ["GA [a/one]", "GA [b/one]"]
+    with pytest.raises(DataError, match="named twice"):
+        side_by_side([one, tmp_path / "a" / "." / "one"])
+    apart = written(tmp_path / "three", 0.5, ("A?", True), ("Z?", True))
+    with pytest.raises(DataError, match=r"three asked other prompts \(1 of the one and 1 of the other alone\)"):
         side_by_side([one, apart])
+    said = CliRunner().invoke(app, ["compare", str(one), str(two), "--out", str(one), "--overwrite"])
+    assert isinstance(said.exception, OutputExistsError)
     with pytest.raises(UnlearnError, match="compare runs with runs"):
         folders_or_models([str(one), "somewhere"])
     said = CliRunner().invoke(app, ["compare", str(one), str(two), "--out", str(tmp_path / "both")])
     assert said.exit_code == 0, said.output
-    assert "GA [one]" in said.output and "in pairs" in said.output
+    assert "GA [a/one]" in said.output or ("GA [one]" in said.output and "in pairs" in said.output)
     assert (tmp_path / "both" / "report.html").is_file()
 
 

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from easyedit_unlearn.errors import DataError, UnlearnWarning
+from easyedit_unlearn.errors import ConfigError, DataError, UnlearnWarning
 from easyedit_unlearn.plugins.load import load_plugins
 from easyedit_unlearn.tasks.fields import as_record
 from easyedit_unlearn.tasks.records import read_file
@@ -39,6 +39,8 @@ def written(tmp_path, name, text):
         ("a.csv", 'prompt,ground_truth\n"What is the capital of Japan?",Tokyo\n'),
         ("a.jsonl", json.dumps({"prompt": ASKED["question"], "ground_truth": ["Tokyo"], "target_new": "Oslo"})),
         ("a.json", [{"input": ASKED["question"], "output": "Tokyo"}]),
+        ("a.json", {"prompt": ASKED["question"], "ground_truth": "Tokyo"}),
+        ("a.csv", "Question,Answer,Subject\nWhat is the capital of Japan?,Tokyo,Japan\n"),
     ],
 )
 def test_whatever_the_format_the_question_is_read(tmp_path, name, text):
@@ -59,6 +61,9 @@ def test_other_names_and_shapes():
     assert as_record(alpaca, {}, "x")["question"] == "Name the capital.\nJapan"
     assert as_record({**alpaca, "input": ""}, {}, "x")["question"] == "Name the capital."
     assert as_record({**ASKED, "answer": 8}, {}, "x")["answer"] == "8"
+    assert as_record({**ASKED, "answer": 1945.0}, {}, "x")["answer"] == "1945"
+    assert as_record({**ASKED, "answer": float("nan")}, {}, "x")["answer"] == ""
+    assert as_record({**ASKED, "Subject": "Japan"}, {}, "x")["subject"] == "Japan"
     assert as_record({"Question": "Who?", "ANSWER": "I"} | ASKED, {}, "x")["question"] == ASKED["question"]
 
 
@@ -75,6 +80,13 @@ def test_a_field_map_on_the_command_line(tmp_path):
     assert (sample.question, sample.answer) == ("Who?", "Bo")
     with pytest.raises(DataError, match="line 2: has no field 'fragen' for 'question'; it has frage, antwort, name"):
         load(parse_source(f"{path},question=fragen,answer=antwort", TASKS))
+
+
+@pytest.mark.parametrize("named", ["facts,split=first5", "{path},split=first1", "{path},task=facts"])
+def test_a_split_is_no_option(named, tmp_path):
+    path = written(tmp_path, "s.jsonl", ASKED)
+    with pytest.raises(ConfigError, match="a split stands after a colon"):
+        parse_source(named.format(path=path), TASKS)
 
 
 def test_unknown_fields_are_named_with_what_may_have_been_meant(tmp_path):

@@ -18,7 +18,7 @@ from easyedit_unlearn.editors.keys import TOGETHER, few_of_each, means, missed, 
 from easyedit_unlearn.editors.lookup import Lookup, essence_lookup, lookups, position_of
 from easyedit_unlearn.editors.statistics import prompt_keys
 from easyedit_unlearn.editors.values import ValueSettings, optimise_values
-from easyedit_unlearn.errors import ConfigError, DataError, DivergenceError, HostError
+from easyedit_unlearn.errors import AttainmentError, ConfigError, DataError, DivergenceError, HostError
 from easyedit_unlearn.experiment.alike import with_groups
 from easyedit_unlearn.host.running import make_editor, undone_after
 from easyedit_unlearn.model.forced import answer_logprobs
@@ -294,6 +294,25 @@ def test_keys_of_one_subject_may_be_solved_for_as_their_mean():
     columns = torch.tensor([[1.0, 2.0, 6.0, 4.0, 5.0]])
     assert means(columns, [0, 0, 0, 1, 2]).tolist() == [[3.0, 4.0, 5.0]]
     assert torch.equal(means(columns, range(5)), columns)
+
+
+def test_a_later_pass_that_attains_too_little_costs_nothing_of_the_first(editor_for, taught, monkeypatch):
+    model, _ = taught
+    monkeypatch.setattr(locate, "target_losses", lambda *_arguments: torch.tensor([1.0]))
+    write, after = locate.LocateThenEdit._write, []
+
+    def fails_later(self, job, *arguments):
+        write(self, job, *arguments)
+        after.append((copied_weights(job.model), job.state["attainment"]))
+        if len(after) == 2:
+            job.state["attainment"] = 0.1
+            raise AttainmentError("too little")
+
+    monkeypatch.setattr(locate.LocateThenEdit, "_write", fails_later)
+    editor = editor_for("MEMIT")
+    editor.edit(**unlearning_requests(editor, SAMPLES[:1]), sequential_edit=True, verbose=False)
+    assert len(after) == 2 and same_weights(model, after[0][0])
+    assert editor.unlearning_state["attainment"] == after[0][1]
 
 
 def test_a_pass_that_makes_it_worse_is_taken_back(editor_for, taught, monkeypatch):

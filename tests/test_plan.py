@@ -51,6 +51,9 @@ def test_the_text_for_statistics_is_looked_for_first(tmp_path, no_data):
     with pytest.raises(DataError, match="gone.txt: no such file"):
         checked("ROME/smollm2-135m-native", {"unlearn.native.corpus": str(tmp_path / "gone.txt")})
     checked("AlphaEdit/smollm2-135m", {"unlearn.native.corpus": "retain"})
+    with pytest.raises(ConfigError, match="AlphaEdit needs text"):
+        checked("AlphaEdit/smollm2-135m")  # a file says what it takes: the retain set must be named
+    checked("AlphaEdit/smollm2-135m", derived=True)
 
 
 def test_a_disk_without_room_is_told_first(tmp_path, no_data, monkeypatch):

@@ -41,6 +41,12 @@ def test_questions_are_read_out_of_a_list():
     ]  # fmt: skip
 
 
+def test_a_topic_stands_as_words_of_its_own():
+    assert parsed("What is the capital of Canada?\nWho is ada Lovelace?", "Ada") == ["Who is ada Lovelace?"]
+    assert topics.standing("Ada", "Who is ada Lovelace?") == "ada"
+    assert topics.standing("Beyonc\u00e9", "Who is Beyonce married to?") is None
+
+
 def test_what_is_all_but_one_question_is_one():
     asked = ["Where was Marie Curie born?", "Where was the marie curie born ?", "When was Marie Curie born?"]
     assert distinct(asked) == [asked[0], asked[2]]

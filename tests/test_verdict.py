@@ -49,6 +49,7 @@ def test_what_is_not_there_is_not_said():
     }
     assert verdict(bare) == "GA forgot 12 of 12 known facts. Of its 12 replies 12 say something else."
     assert verdict({**bare, "method": "before"}) is None
+    assert verdict({**bare, "method": "as it stands"}) is None  # what it knew before is not known
     assert verdict({**bare, "forget_answer_rate": None}) is None
     assert verdict({**bare, "stopped": "the loss became nan"}) == "GA stopped: the loss became nan"
     assert verdicts(Results(rows=[bare] * 20)) == []
