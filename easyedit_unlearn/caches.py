@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from easyedit_unlearn.storage import cache_dir
+from easyedit_unlearn.errors import OutputExistsError
+from easyedit_unlearn.storage import cache_dir, remove_outputs
 
 KINDS = {
     "statistics": "second moments of keys, by model, layer and text",
@@ -127,10 +127,10 @@ def _entries(kind: str) -> Iterator[Entry]:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError, OutputExistsError):  # of a folder, only what its manifest names as ours
+        if path.is_dir():
+            remove_outputs(path)
+        else:
             path.unlink()
 
 

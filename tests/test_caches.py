@@ -9,6 +9,7 @@ import time
 import pytest
 
 from easyedit_unlearn import caches
+from easyedit_unlearn.storage import MANIFEST
 
 KEY = "0123456789abcdef" * 2
 
@@ -54,10 +55,16 @@ def test_nothing_of_anybody_else_is_deleted(cache, monkeypatch):
     folder = cache / "projections" / KEY  # of an earlier version
     folder.mkdir(parents=True)
     (folder / "projection.safetensors").write_bytes(bytes(10))
+    (folder / MANIFEST).write_text('{"files": ["projection.safetensors"]}')
+    theirs = cache / "projections" / key(8)
+    theirs.mkdir()
+    (theirs / "notes.txt").write_text("mine")
     caches.make_room()
+    assert (theirs / "notes.txt").exists()
     assert not folder.exists() and not old.exists()
     assert all(path.exists() for path in (mine, link, cache / "elsewhere", cache / "hparams" / f"{KEY}.json", young))
-    assert caches.clear() == 0
+    caches.clear()
+    assert (theirs / "notes.txt").exists() and mine.exists()
 
 
 def test_clearing_is_by_kind(cache):

@@ -35,54 +35,15 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """One table of several runs or checkpoints on the same prompts, and their differences in pairs."""
-    from easyedit_unlearn.cli.evaluate import NOT_RECORDED
-    from easyedit_unlearn.errors import UnlearnError
-    from easyedit_unlearn.experiment.comparing import asked_alike, folders_or_models, side_by_side
+    from easyedit_unlearn.cli.compare import compare_command
     from easyedit_unlearn.experiment.config import EvalConfig
-    from easyedit_unlearn.model.checkpoint import recorded_knowledge
     from easyedit_unlearn.model.load import placed
-    from easyedit_unlearn.progress import Bars
-    from easyedit_unlearn.report.compare import comparison_cells
-    from easyedit_unlearn.report.markdown import PAIRS
-    from easyedit_unlearn.report.pages import FILES, write_report
-    from easyedit_unlearn.report.table import all_rows, table_columns
-    from easyedit_unlearn.report.terminal import print_report, print_rows
-    from easyedit_unlearn.storage import check_output, prepare_output
 
-    results, models = folders_or_models(folders)
-    if len(folders) < 2:
-        raise UnlearnError("compare takes two folders or more")
-    if models and forget is None:
-        raise UnlearnError("checkpoints are asked anew: name what, e.g. --forget facts:forget5")
-    if out is not None:
-        check_output(out, overwrite=overwrite, names=FILES, inputs=folders)
-        prepare_output(out, overwrite=overwrite, names=FILES)
-    plugins = registered()
-    if results:
-        found = side_by_side(results)
-    else:
-        config = EvalConfig(str(forget), retain, holdout)
-        config.sources(plugins)
-        if reference is None and all(recorded_knowledge(Path(model)) is None for model in models):
-            Console(stderr=True).print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
-        with Bars(Console(stderr=True)) as bars:
-            found = asked_alike(
-                models,
-                config,
-                reference=reference,
-                plugins=plugins,
-                where=placed(device, dtype),
-                progress=bars.progress,
-            )
-    found.command = command_line()
-    console = Console()
-    print_report(console, found, table_columns(plugins.metrics))
-    if pairs := comparison_cells(all_rows(found), found.samples):
-        print_rows(
-            console, "in pairs, on the same prompts (points; * without zero)", PAIRS[:-1], [p[:-1] for p in pairs]
-        )
-    if out is not None:
-        write_report(found, out, plugins.metrics)
+    config = None if forget is None else EvalConfig(forget, retain, holdout)
+    compare_command(
+        folders, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line(),
+        where=placed(device, dtype),
+    )  # fmt: skip
 
 
 @app.command()

@@ -12,13 +12,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.editors.lookup import Lookup
+from easyedit_unlearn.editors.values import GOOD_ENOUGH
 from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import evaluating, watched
 from easyedit_unlearn.model.inference import batches, pad_id, pad_pairs
 
 _ROWS = 32
-_LEFT = 0.1
-"""Nats per target token at which an edit that was written is as good as found: twice ``values.GOOD_ENOUGH``."""
+_LEFT = 2 * GOOD_ENOUGH
+"""Nats per target token at which an edit that was written is as good as found."""
 
 
 def spread(requests: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:

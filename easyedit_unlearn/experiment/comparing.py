@@ -94,7 +94,8 @@ def asked_alike(
             progress=progress, system_prompt=system_prompt_of(Path(model)), label=Path(model).name,
         )  # fmt: skip
         label = _unique(model, models)
-        found.rows += [{**row, "method": "checkpoint", "label": label} for row in one.rows]
+        method = "as it stands" if known is None else "checkpoint"  # of what it knew before nothing can be said then
+        found.rows += [{**row, "method": method, "label": label} for row in one.rows]
         found.samples += [{**record, "method": label} for record in one.samples]
     return found
 

@@ -41,8 +41,8 @@ def check_before(
             overlap.
         ConfigError: statistics need text, and none is named. UnlearnError: the disk has no room for the model.
     """
-    found = {name: load(source) for name, source in config.sources(plugins).items()}
     sources = config.sources(plugins)
+    found = {name: load(source) for name, source in sources.items()}
     for name, source in sources.items():
         size = parse_split(source.split)[1]
         if size is not None and size > len(found[name]):
