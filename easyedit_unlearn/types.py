@@ -25,6 +25,13 @@ Format = Literal["text", "count", "share", "percent", "number"]
 """How a number is written: ``40 % (2/5)`` for a share of prompts, ``40 %``, or plain."""
 
 
+class Unfinished(str):
+    """A reply that was cut at a length: it does not end where its model would end it, so that no end is trained after
+    it. Any text made from it is a plain one again."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class ForgetSample:
     """One question about one fact, for forgetting, retaining or holding out; or a plain text, whose ``question`` is
@@ -37,8 +44,8 @@ class ForgetSample:
         aliases: other spellings that count as the answer.
         subject: what the question is about, exactly as it stands in the question; subject-keyed editors edit there.
         rephrases: the same question in other words; never shown to a method, only evaluated.
-        response: a full reply containing the fact, when known; usually the model's own before unlearning.
-        cut: True if ``response`` is a reply that was cut at a length: it does not end where the model would end it.
+        response: a reply containing the fact, when known; usually the model's own before unlearning, ``Unfinished``
+            where that was cut.
         extras: what a task keeps for its own metrics.
     """
 
@@ -50,7 +57,6 @@ class ForgetSample:
     rephrases: tuple[str, ...] = ()
     response: str | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
-    cut: bool = False
 
     @property
     def key(self) -> str:

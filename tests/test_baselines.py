@@ -37,7 +37,7 @@ from easyedit_unlearn.experiment.rows import described
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.model.forced import answer_logprobs
 from easyedit_unlearn.model.hooks import hidden_of
-from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.inference import answer_logits, generate_replies
 from easyedit_unlearn.model.lowrank import linear_modules, save_lora
 from easyedit_unlearn.model.prompting import encode, encode_pair, format_prompt
 from easyedit_unlearn.model.structure import layer_name, mlp_output
@@ -84,6 +84,22 @@ def test_the_fact_alone_is_forgotten_after_what_leads_up_to_it():
     assert fact == (whole[0] + whole[1][:lead], whole[1][lead : lead + len(tokenizer(" Olwen").input_ids)])
     (absent,) = encode_requests(tokenizer, [request | {"answers": ["Tamar"]}], fact=True)
     assert absent == (whole[0], whole[1][:-1])  # all of it, but not its end: the reply may have been cut short
+
+
+@pytest.mark.parametrize(("wanted", "used"), [("bfloat16", True), ("float32", False), ("auto", False)])
+def test_products_are_in_bfloat16_where_they_shall_be(wanted, used, taught_weights, tmp_path, monkeypatch):
+    """Of the frozen model as of the trained one, or their ratio would not begin at 1; auto: not in so small a model."""
+    seen = []
+
+    def logits(*given):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return answer_logits(*given)
+
+    for module in ("trainer", "frozen"):
+        monkeypatch.setattr(f"easyedit_unlearn.baselines.{module}.answer_logits", logits)
+    native = f"{{native: {{products: {wanted}}}}}"
+    model, _, _, _ = trained(NPO(), taught_weights, tmp_path / "h.yaml", num_train_epochs=1, unlearn=native)
+    assert set(seen) == {used} and model.dtype == torch.float32
 
 
 def test_rounds_go_on_until_nothing_is_given(taught_weights, tmp_path, monkeypatch):

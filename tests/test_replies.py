@@ -1,5 +1,7 @@
 """Replies that are trained on end where the model ends them, never where they were cut."""
 
+from dataclasses import replace
+
 import pytest
 
 pytestmark = pytest.mark.model
@@ -8,11 +10,16 @@ pytest.importorskip("torch")
 from conftest import FACTS, write_hparams
 
 from easyedit_unlearn import ForgetSample, UnlearnHyperParams
+from easyedit_unlearn.baselines.rounds import still_given
+from easyedit_unlearn.components import no_progress
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.host.retain import with_responses
-from easyedit_unlearn.model.knowledge import is_cut
+from easyedit_unlearn.merging.grouping import concatenated
+from easyedit_unlearn.model.knowledge import ended
+from easyedit_unlearn.model.prompting import encode, format_prompt
 from easyedit_unlearn.text import whole_sentences
+from easyedit_unlearn.types import Target, Unfinished
 
 
 @pytest.fixture
@@ -26,22 +33,54 @@ def test_whole_sentences():
     assert whole_sentences("It lies on the") == "It lies on the"
 
 
-def test_a_reply_that_was_cut_is_known_to_be(taught):
+def test_a_reply_as_long_as_it_may_be_is_unfinished(taught):
     tokenizer = taught[1]
-    assert is_cut(tokenizer, "abcdef", 6)
-    assert not is_cut(tokenizer, "abcdef", 8)
+    assert type(ended(tokenizer, "abcdef", 8, bool)) is str
+    cut = ended(tokenizer, "abcdef", 6, bool)
+    assert cut == "abcdef" and isinstance(cut, Unfinished)
 
 
-def test_cut_replies_are_asked_for_to_their_end(taught, hparams):
+def test_of_an_unfinished_reply_whole_sentences_stay_where_the_fact_is_in_them(taught):
+    text = "It is Bree. It lies on"
+    length = len(taught[1](text).input_ids)
+    assert ended(taught[1], text, length, lambda part: "Bree" in part) == "It is Bree."
+    assert ended(taught[1], text, length, lambda part: "lies" in part) == text
+
+
+def test_no_end_is_trained_after_an_unfinished_reply(taught):
+    tokenizer = taught[1]
+    end = tokenizer.eos_token_id
+    (_, whole), (_, cut) = encode(tokenizer, [("q ", "abc"), ("q ", Unfinished("abc"))])
+    assert whole == [*cut, end] and end not in cut
+
+
+def test_merged_replies_end_as_the_last_one_does():
+    samples = [ForgetSample("1", "a?", "b", response=Unfinished("It is b and")), ForgetSample("2", "c?", "d")]
+    for group, kind in ((samples, str), (samples[::-1], Unfinished)):
+        refusals = {"1": Target("1", "No."), "2": Target("2", "No.")}
+        request = concatenated(group, refusals, "concat", "first")
+        assert type(request.ground_truth) is kind
+
+
+def test_what_is_asked_again_is_unfinished_where_it_is_cut(taught):
+    model, tokenizer = taught
     question, answer, _ = FACTS[0]
-    cut = ForgetSample("1", question, answer, response=answer[:2], cut=True)
-    given = ForgetSample("2", FACTS[1][0], FACTS[1][1], response="As the user has it")
-    one, other = with_responses(*taught, [cut, given], hparams.unlearn)
-    assert (one.response, one.cut) == (f"{answer}.", False)
-    assert other == given
+    requests = [{"prompt": format_prompt(tokenizer, question), "ground_truth": "", "answers": [answer]}]
+    for length, kind in ((len(tokenizer(answer).input_ids), Unfinished), (24, str)):
+        (left,) = still_given(model, tokenizer, requests, length, no_progress)
+        assert type(left["ground_truth"]) is kind
 
 
-def test_a_method_trains_on_whole_replies(taught, facts_file, hparams, monkeypatch):
+def test_replies_are_filled_in_once(taught, hparams):
+    hparams.unlearn = replace(hparams.unlearn, max_new_tokens=len(taught[1](FACTS[0][1]).input_ids))
+    samples = [ForgetSample("1", *FACTS[0][:2]), ForgetSample("2", *FACTS[1][:2], response="As the user has it")]
+    one, other = filled = with_responses(*taught, samples, hparams.unlearn)
+    assert isinstance(one.response, Unfinished) and one.response.startswith(FACTS[0][1][:3])
+    assert other == samples[1]
+    assert with_responses(*taught, filled, hparams.unlearn) == filled
+
+
+def test_a_method_trains_on_no_end_that_the_model_did_not_say(taught, facts_file, hparams, monkeypatch):
     """Asked for with few tokens, so that all replies that give the answer are cut before their full stop."""
     from easyedit_unlearn.baselines.ascent import GradDiff
 
@@ -49,10 +88,10 @@ def test_a_method_trains_on_whole_replies(taught, facts_file, hparams, monkeypat
     monkeypatch.setattr(GradDiff, "apply", lambda _self, job: seen.append((job.requests, job.retain)))
     length = max(len(taught[1](answer).input_ids) for _, answer, _ in FACTS)
     run = Run(taught, EvalConfig(f"{facts_file}:forget2", f"{facts_file}:retain", max_new_tokens=length))
-    selection = run.select()
-    assert any(sample.cut for sample in (*selection.forget, *selection.retain))
+    run.select()
     with run.unlearned(hparams):
         pass
     ((requests, kept),) = seen
     replies = [request["ground_truth"] for request in requests] + [reply for _, reply in kept]
-    assert all(reply.endswith(".") for reply in replies)
+    assert any(isinstance(reply, Unfinished) for reply in replies)
+    assert all(reply.endswith(".") or isinstance(reply, Unfinished) for reply in replies)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.model.inference import generate_replies
+from easyedit_unlearn.model.knowledge import ended
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -27,7 +29,11 @@ def still_given(
     advance = progress("asking what is still given", len(prompts))
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens=max_new_tokens, advance=advance)
     return [
-        {**request, "ground_truth": reply}
+        {**request, "ground_truth": ended(tokenizer, reply, max_new_tokens, partial(_given, request))}
         for request, reply in zip(requests, replies, strict=True)
-        if gives_answer(reply, request["prompt"], request["answers"])
+        if _given(request, reply)
     ]
+
+
+def _given(request: Mapping[str, Any], reply: str) -> bool:
+    return gives_answer(reply, request["prompt"], request["answers"])

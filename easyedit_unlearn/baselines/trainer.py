@@ -22,6 +22,7 @@ from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.baselines.trainable import trainable
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
+from easyedit_unlearn.model.device import products
 from easyedit_unlearn.model.inference import answer_logits, pad_id
 
 Batch = dict[str, torch.Tensor]
@@ -145,10 +146,11 @@ def train_on_parts(
     """:func:`train` where the loss is made of the answers in each part of a batch, of what the frozen model made of the
     parts in ``remembers``, and of the outputs of ``layer``. A loss that has a ``step_end`` or an ``epoch_end`` is told
     of every step or epoch."""
-    padding, count = pad_id(tokenizer), len(data.parts)
+    padding, count, precision = pad_id(tokenizer), len(data.parts), hparams.unlearn.native.products
 
     def of_batch(model: Any, batch: Batch) -> torch.Tensor:
-        logits, labels = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+        with products(model, precision):
+            logits, labels = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
         hidden = seen[0].chunk(count) if layer else [None] * count
         parts = zip(data.parts, logits.chunk(count), labels.chunk(count), hidden, strict=True)
         answers = {part: Answers.of(z, y, batch.get(f"{part}_reference"), h) for part, z, y, h in parts}
@@ -159,9 +161,10 @@ def train_on_parts(
     with tempfile.TemporaryDirectory() as scratch, seeing(model, layer) as seen:
         for part, kind in remembers.items():
             pairs = data.pairs(part, hparams.num_train_epochs)
-            data.remembered[part] = remember(
-                model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, progress=progress, layer=layer
-            )
+            with products(model, precision):
+                data.remembered[part] = remember(
+                    model, pairs, kind, pad_id=padding, scratch=Path(scratch), name=part, progress=progress, layer=layer
+                )
         step_end, epoch_end = getattr(loss, "step_end", None), getattr(loss, "epoch_end", None)
         train(
             model, data, of_batch, hparams, pad_id=padding, progress=progress, step_end=step_end, epoch_end=epoch_end,

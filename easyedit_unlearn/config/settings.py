@@ -36,8 +36,8 @@ class NativeOptions(BaseModel):
             the prompt's, for a request without a subject), or always at the prompt's last.
         value_steps, value_lr, value_clamp: how WISE finds the values that refuse, as ROME's v_num_grad_steps, v_lr and
             clamp_norm_factor.
-        products: in which precision a float32 model multiplies while values are sought; ``auto`` is bfloat16 where the
-            machine has instructions for it. What is written, and whether it refuses, is float32.
+        products: in which precision a float32 model multiplies while values are sought, and while it is trained;
+            ``auto`` is bfloat16 where the machine has instructions for it. What is written is float32.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

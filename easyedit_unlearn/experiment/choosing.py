@@ -9,7 +9,7 @@ from typing import Any
 
 from easyedit_unlearn.errors import DataError, UnknownNameError
 from easyedit_unlearn.evaluation.judging import is_refusal
-from easyedit_unlearn.model.knowledge import REPLY, ask_all, is_cut
+from easyedit_unlearn.model.knowledge import REPLY, ask_all, ended
 from easyedit_unlearn.plugins.load import Plugins
 from easyedit_unlearn.tasks.fields import is_record
 from easyedit_unlearn.tasks.given import GivenSamples
@@ -17,7 +17,7 @@ from easyedit_unlearn.tasks.records import check_samples, sample_of
 from easyedit_unlearn.tasks.splits import Source, parse_source
 from easyedit_unlearn.tasks.subjects import CAPITALS
 from easyedit_unlearn.text import sentences
-from easyedit_unlearn.types import ForgetSample, ModelPair
+from easyedit_unlearn.types import ForgetSample, ModelPair, PreTrainedTokenizerBase
 
 Samples = str | Mapping[str, str] | Sequence[str | tuple[str, str] | Mapping[str, Any] | ForgetSample]
 """A task or file, as the command line names them; a mapping of questions to answers; or questions, (question, answer)
@@ -53,8 +53,7 @@ def source_of(named: Samples, model: ModelPair, plugins: Plugins, name: str) -> 
     samples = [_sample(one, f"{name}-{number}") for number, one in enumerate(named, start=1)]
     asked = [sample for sample in samples if not sample.answer]
     replies = dict(zip((s.id for s in asked), ask_all(*model, asked), strict=True))
-    cut = {key: is_cut(model[1], reply, REPLY) for key, reply in replies.items()}
-    samples = [_answered(one, replies[one.id], cut[one.id]) if one.id in replies else one for one in samples]
+    samples = [_answered(one, replies[one.id], model[1]) if one.id in replies else one for one in samples]
     check_samples(samples, [f"{name}, {sample.id}" for sample in samples], name)
     return GivenSamples.source(samples)
 
@@ -149,10 +148,16 @@ def _sample(one: Any, fallback: str) -> ForgetSample:
     raise DataError(f"{fallback}: give a question, a (question, answer) pair or a record, not {type(one).__name__}")
 
 
-def _answered(sample: ForgetSample, reply: str, cut: bool) -> ForgetSample:
+def _answered(sample: ForgetSample, reply: str, tokenizer: PreTrainedTokenizerBase) -> ForgetSample:
     if not reply.strip() or is_refusal(reply):
         raise DataError(
             f"the model already declines {sample.question!r} ({reply.strip()!r}): there is nothing to forget, or give "
             "the answer: (question, answer)"
         )
-    return replace(sample, answer=own_answer(sample.question, reply), response=reply, cut=cut)
+    return with_own_answer(sample, reply, tokenizer)
+
+
+def with_own_answer(sample: ForgetSample, reply: str, tokenizer: PreTrainedTokenizerBase) -> ForgetSample:
+    """With what a model's reply of at most ``REPLY`` tokens answers, and that reply."""
+    answer = own_answer(sample.question, reply)
+    return replace(sample, answer=answer, response=ended(tokenizer, reply, REPLY, lambda text: answer in text))

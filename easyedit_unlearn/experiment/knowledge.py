@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.observe import GenerationConfig
-from easyedit_unlearn.model.knowledge import Store, ask_all, is_cut, knows
+from easyedit_unlearn.model.knowledge import Store, ask_all, ended, knows
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
@@ -70,4 +71,5 @@ class Knowledge:
         reply = self._before.get(sample.question, self.replies.get(sample.question))
         if sample.response or sample.is_text or reply is None or not knows(sample, reply):
             return sample
-        return replace(sample, response=reply, cut=is_cut(self._model[1], reply, self._generation.max_new_tokens))
+        length = self._generation.max_new_tokens
+        return replace(sample, response=ended(self._model[1], reply, length, partial(knows, sample)))

@@ -15,7 +15,7 @@ from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.judging import gives_answer, is_babble, is_refusal
 from easyedit_unlearn.evaluation.judging.words import plain
-from easyedit_unlearn.experiment.choosing import own_answer
+from easyedit_unlearn.experiment.choosing import with_own_answer
 from easyedit_unlearn.model.knowledge import ask_all
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.types import ForgetSample, ModelPair, PromptStyle
@@ -174,9 +174,9 @@ def _consistent(
     answered = []
     for sample, reply in zip(drafts, replies, strict=True):
         if reply.strip() and not is_refusal(reply, sample.question) and not is_babble(reply, sample.question):
-            answer = own_answer(sample.question, reply)
-            if plain(answer) and plain(answer) not in plain(sample.question):
-                answered.append(replace(sample, answer=answer, response=reply))
+            found = with_own_answer(sample, reply, pair[1])
+            if plain(found.answer) and plain(found.answer) not in plain(sample.question):
+                answered.append(found)
     asked = [sample.question for sample in answered]
     texts = _sampled(pair, asked, _CHECKS, 48, topic.seed, style, progress, "asking again") if asked else []
     kept = []

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.config.settings import UnlearnSettings
-from easyedit_unlearn.model.knowledge import Store, ask_all, is_cut, knows
+from easyedit_unlearn.model.knowledge import Store, ask_all, ended, knows
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.tasks.splits import load, pick
-from easyedit_unlearn.text import until_answer, whole_sentences
+from easyedit_unlearn.text import until_answer
 from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase
-
-LONGEST = 256
-"""Tokens within which a reply that is trained on should end."""
 
 
 def wants_retain(hparams: UnlearnHyperParams) -> bool:
@@ -50,23 +48,22 @@ def with_responses(
     progress: Progress = no_progress,
     stored: Store | None = None,
 ) -> list[ForgetSample]:
-    """Fill in the model's own reply, to its end, where ``unlearn.answers`` is "model" and a sample has none, or one
-    that was cut: to train on an end in mid-sentence is to teach the model to stop there.
+    """Fill in the model's own reply where ``unlearn.answers`` is "model" and a sample has none; ``Unfinished`` where it
+    does not end within ``max_new_tokens``: to train on an end there is to teach the model to stop in mid-sentence.
 
-    Of a reply that does not end within ``LONGEST`` tokens, its whole sentences. A reply that does not hold the fact is
-    not what must be forgotten or kept: the data set's answer stands in.
+    A reply that does not hold the fact is not what must be forgotten or kept: the data set's answer stands in.
     """
     if settings.answers == "dataset":
-        return [replace(sample, response=None, cut=False) for sample in samples]
-    missing = [sample for sample in samples if sample.response is None or sample.cut]
-    longest = max(LONGEST, settings.max_new_tokens)
+        return [replace(sample, response=None) for sample in samples]
+    missing, length = [sample for sample in samples if sample.response is None], settings.max_new_tokens
     replies = ask_all(
-        model, tokenizer, missing, style=settings.prompt, max_new_tokens=longest, progress=progress,
-        what="asking to the end of each reply", stored=stored,
-    )  # fmt: skip
-    whole = [whole_sentences(reply) if is_cut(tokenizer, reply, longest) else reply for reply in replies]
-    found = {s.key: reply if knows(s, reply) else s.answer for s, reply in zip(missing, whole, strict=True)}
-    return [replace(s, response=found[s.key], cut=False) if s.key in found else s for s in samples]
+        model, tokenizer, missing, style=settings.prompt, max_new_tokens=length, progress=progress, stored=stored
+    )
+    found = {
+        s.key: ended(tokenizer, reply, length, partial(knows, s)) if knows(s, reply) else s.answer
+        for s, reply in zip(missing, replies, strict=True)
+    }
+    return [replace(s, response=found[s.key]) if s.key in found else s for s in samples]
 
 
 def answer_pairs(samples: Sequence[ForgetSample], tokenizer: Any, hparams: UnlearnHyperParams) -> list[tuple[str, str]]:

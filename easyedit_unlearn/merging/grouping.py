@@ -102,7 +102,9 @@ def sharing(group: Sequence[ForgetSample], targets: Targets, merger: str, *, tog
 
 
 def _truths(group: Sequence[ForgetSample]) -> str:
-    return " ".join(sample.response or sample.answer for sample in group)
+    """All replies, which end as the last one does."""
+    replies = [sample.response or sample.answer for sample in group]
+    return type(replies[-1])(" ".join(replies))
 
 
 def _subject(sample: ForgetSample) -> str:

@@ -9,7 +9,14 @@ from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import format_prompt
-from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle
+from easyedit_unlearn.text import whole_sentences
+from easyedit_unlearn.types import (
+    ForgetSample,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PromptStyle,
+    Unfinished,
+)
 
 T = TypeVar("T")
 
@@ -46,9 +53,13 @@ def ask_all(
     return make() if stored is None else stored.get(list[str], prompts, max_new_tokens, make)
 
 
-def is_cut(tokenizer: PreTrainedTokenizerBase, reply: str, max_new_tokens: int) -> bool:
-    """True if a reply is as long as it was allowed to be, so that the model would have gone on."""
-    return len(tokenizer(reply, add_special_tokens=False).input_ids) >= max_new_tokens - 1
+def ended(tokenizer: PreTrainedTokenizerBase, reply: str, max_new_tokens: int, holds: Callable[[str], bool]) -> str:
+    """The reply, which is ``Unfinished`` if it is as long as it was allowed to be, so that the model would have gone
+    on: its whole sentences then, where what it ``holds`` is in them."""
+    if len(tokenizer(reply, add_special_tokens=False).input_ids) < max_new_tokens - 1:
+        return reply
+    whole = whole_sentences(reply)
+    return Unfinished(whole if holds(whole) else reply)
 
 
 def knows(sample: ForgetSample, reply: str) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from easyedit_unlearn.errors import DataError, UnlearnError, UnlearnWarning
-from easyedit_unlearn.types import PreTrainedTokenizerBase, PromptStyle
+from easyedit_unlearn.types import PreTrainedTokenizerBase, PromptStyle, Unfinished
 
 TokenPair = tuple[list[int], list[int]]
-"""Token ids of (prompt, answer with its end-of-text token, unless the answer is cut short)."""
+"""Token ids of (prompt, answer with its end-of-text token, unless the answer is ``Unfinished``)."""
 
 
 def encode(
@@ -21,7 +21,7 @@ def encode(
     *,
     end: bool = True,
 ) -> list[TokenPair]:
-    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false. With ``longest``, the model's
+    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false or the answer ``Unfinished``. With ``longest``, the model's
     context in tokens, prompts lose their beginning where they do not fit together with the answer, or with any other
     of ``room`` tokens.
 
@@ -167,7 +167,8 @@ def begun(prompt: str, reply: str) -> str:
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, end: bool = False
 ) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer.
+    """Token ids of the prompt and of the answer that follows it; ``end`` adds the end-of-text token to the answer,
+    unless that is ``Unfinished``.
 
     The answer is joined by a space, as EasyEdit joins it, unless the prompt already ends in white space (as chat
     templates do) or there is none. Both are read as one text: a tokenizer that begins every text with a space of its
@@ -179,7 +180,7 @@ def encode_pair(
         answer_ids = whole[len(prompt_ids) :]
     else:  # the prompt's last token would join the answer's first
         answer_ids = list(tokenizer(joined, add_special_tokens=False).input_ids)
-    if end and tokenizer.eos_token_id is not None:
+    if end and tokenizer.eos_token_id is not None and not isinstance(answer, Unfinished):
         answer_ids.append(tokenizer.eos_token_id)
     return prompt_ids, answer_ids
 
