@@ -22,6 +22,19 @@ from easyedit_unlearn.tasks.subjects import candidate_spans
          ["chemical", "symbol", "gold", "chemical symbol", "symbol for gold"]),
         ("Какой город является столицей Франции?", ["Какой", "Франции"]),
         ("Who is it?", []),
+        ("How many continents are there?", ["continents"]),
+        # whose something is, and what is asked for in several words, is no place
+        ("What were Ted Hughes' main occupations?", ["Ted Hughes"]),
+        ("What is a common theme in Michael Crichton's novels?", ["Michael Crichton"]),
+        ("Which Michael Crichton novel involves a pandemic?", ["Michael Crichton"]),
+        ("What is the name of Ann Lee's brother with whom she sang?", ["Ann Lee"]),
+        ("How did Nikolai Abilov's LGBTQ+ identity shape him?", ["Nikolai Abilov", "LGBTQ"]),
+        ("At what age did Queen Victoria die?", ["Queen Victoria"]),
+        # a name of several words beside a title; what is quoted without a capital is no title
+        ("What award did Ben Affleck win for 'Good Will Hunting'?", ["Good Will Hunting", "Ben Affleck"]),
+        ('Regarding "Le Petit Sultan," how does Basil Mahfouz write?', ["Le Petit Sultan", "Basil Mahfouz"]),
+        ('How is "Thieves\' Paradise" read?', ["Thieves' Paradise"]),
+        ('Why was Queen Victoria known as a "grandmother"?', ["Queen Victoria"]),
     ],
 )  # fmt: skip
 def test_what_a_question_may_be_about(question, spans):

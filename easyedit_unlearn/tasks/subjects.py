@@ -11,15 +11,16 @@ _LINK = r"(?:de|da|del|di|du|la|le|van|von|der|bin|ibn|al|el|y|e)"
 _NAME = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})+")
 CAPITALS = re.compile(rf"{_WORD}(?:\s+(?:{_LINK}\s+){{0,2}}{_WORD})*")
 """A run of words with capitals."""
-_QUOTED = re.compile(r"(?<!\w)['\"“‘](.+?)['\"”’](?!\w)")
+_QUOTED = re.compile(r"(?<!\w)(?:\"(.+?)\"|“(.+?)”|['‘](.+?)['’])(?!\w)")
 _PLACED = re.compile(r"\b(?:in|at|from|of|near)\s+(?:the\s+)?$", re.IGNORECASE)
 _ASKED = re.compile(r"\b(?:which|what|how many)\s+$", re.IGNORECASE)
 _ASIDE = re.compile(
     r"\b(?:(?:in|at|from|on|across)\s+(?:the\s+|degrees\s+)?|(?:which|what|how many)\s+)$", re.IGNORECASE
 )
 _OPENERS = frozenset(
-    "a an and are as besides can considering could did do does given has have how if in is of on regarding since the "
-    "through was were what when where which who whose why with would author".split()
+    "a after an and are as at before besides by can considering could did do does during for from given has have how if "
+    "in is of on regarding since the through to under was were what when where which who whose why with would "
+    "author".split()
 )
 _FUNCTION = _OPENERS | frozenset(
     "be been being by but called do for from had has he her him his how into it its many me much my name named not or "
@@ -33,6 +34,8 @@ _WHOLE = re.compile(r"[^\W_]+")
 _LETTERS = (2, 3, 4, 6)
 MOST = 96
 """Spans that are tried of one question."""
+_WHOSE = re.compile(r"['’](?:s\b|(?!\w))")
+"""What follows on a name whose something is meant."""
 _ROLE = r"\b(author|writer|novelist|poet|person|figure)\b"
 _DESCRIPTION = re.compile(rf"{_ROLE}.*?(?=[?.,;]?$|, (?:and|who|what)\b)")
 _PERSON = re.compile(rf"\b(?:who|whom|whose|playwright)\b|{_ROLE}", re.IGNORECASE)
@@ -62,20 +65,32 @@ def standing_once(question: str, names: Sequence[str]) -> str | None:
 def named_span(question: str) -> str | None:
     """For a question on its own: the longest title in quotes, else the longest run of words with capitals, that stands
     there exactly once; never a place ("in Norway", "of the Soviet Union") where a person is asked about."""
-    return max(_named_spans(question), key=len, default=None)
+    return max(_titles(question) or _capitalised(question), key=len, default=None)
 
 
 def candidate_spans(question: str) -> list[str]:
-    """What ``question`` may be about, each standing there exactly once: its titles in quotes, else its runs of words
-    with capitals that say neither where ("the largest ocean on Earth") nor what is asked for ("which European city");
+    """What ``question`` may be about, each standing there exactly once: its titles in quotes and names of several words
+    beside them, else its runs of words with capitals that say neither where ("the largest ocean on Earth") nor what is asked for ("which European city");
     where there are only such, or none, its short runs of words as well, where a script has no spaces of letters. At
     most ``MOST``."""
-    named = _named_spans(question)
-    alone = [span for span in named if not _ASIDE.search(question[: question.index(span)])]
+    titles, named = _titles(question), _capitalised(question)
+    if titles:
+        inside = set(" ".join(titles).split())
+        return [*titles, *(name for name in named if " " in name and not inside.issuperset(name.split()))]
+    alone = [span for span in named if not _aside(question, span)]
     if alone:
         return alone
     taken = {word for span in named for word in span.split()}
     return [*named, *(span for span in _runs(question) if taken.isdisjoint(span.split()))][:MOST]
+
+
+def _aside(question: str, span: str) -> bool:
+    """True if it says where, or what is asked for; not whose ("in Michael Crichton's novels"), and of what is asked for
+    one word alone: "which Michael Crichton novel" names him."""
+    before, after = question[: question.index(span)], question[question.index(span) + len(span) :]
+    found = _ASIDE.search(before)
+    asked = found and _ASKED.search(before)
+    return bool(found) and not _WHOSE.match(after) and not (asked and " " in span)
 
 
 def _runs(question: str) -> list[str]:
@@ -86,30 +101,39 @@ def _runs(question: str) -> list[str]:
             if _WHOLE.fullmatch(span := question[start : start + size]) and question.count(span) == 1
         ]  # fmt: skip
     runs = [words[start : start + size] for size in (1, 2, 3) for start in range(len(words) - size + 1)]
-    plain = [
-        question[run[0].start() : run[-1].end()]
+    places = [
+        (run[0].start(), run[-1].end())
         for run in runs
         if not any(end.group(0).casefold() in _FUNCTION for end in (run[0], run[-1]))
-        and not _ASKED.search(question[: run[0].start()])
     ]
-    return [span for span in plain if _once(span, question)]
+    told = [(start, stop) for start, stop in places if not _ASKED.search(question[:start])]
+    return _each_once([question[start:stop] for start, stop in told or places], question)
 
 
-def _named_spans(question: str) -> list[str]:
-    quoted = [match.group(1) for match in _QUOTED.finditer(question)]
+def _titles(question: str) -> list[str]:
+    """What stands in quotes, with a capital."""
+    found = [next(filter(None, match.groups())).strip(" ,.;") for match in _QUOTED.finditer(question)]
+    return _each_once([title for title in found if not title.islower()], question)
+
+
+def _capitalised(question: str) -> list[str]:
+    """Runs of words with capitals, but no place where a person is asked about; each up to whose something is meant."""
     person = bool(_PERSON.search(question))
-    named = []
+    found = []
     for match in CAPITALS.finditer(question):
-        words = match.group(0).split()
-        while words and words[0].casefold() in _OPENERS:
-            words = words[1:]
-        if words and words[0][0].isupper() and not (person and _PLACED.search(question[: match.start()])):
-            named.append(_possessor(" ".join(words)))
-    for spans in (quoted, named):
-        once = [span for span in dict.fromkeys(spans) if _once(span, question)]
-        if once:
-            return once
-    return []
+        placed = person and _PLACED.search(question[: match.start()])
+        *owners, last = re.split(r"['’]s?(?=\s|$)", match.group(0))
+        for name, whose in [*((owner, True) for owner in owners), (last, False)]:
+            words = name.split()
+            while words and words[0].casefold() in _OPENERS:
+                words = words[1:]
+            if words and words[0][0].isupper() and (whose or not placed):
+                found.append(" ".join(words))
+    return _each_once(found, question)
+
+
+def _each_once(spans: Sequence[str], question: str) -> list[str]:
+    return [span for span in dict.fromkeys(spans) if _once(span, question)]
 
 
 def subject_in(question: str, name: str | None) -> str | None:
@@ -128,7 +152,7 @@ def _once(span: str, question: str) -> bool:
 
 
 def _possessor(name: str) -> str:
-    return re.sub(r"['’]s?\b(?=\s|$)", "", name)
+    return re.sub(r"['’]s?(?=\s|$)", "", name)
 
 
 def _names(text: str) -> Iterable[str]:
