@@ -18,7 +18,7 @@ from easyedit_unlearn.errors import ConfigError, PluginError, UnlearnError, brie
 from easyedit_unlearn.evaluation import judge
 from easyedit_unlearn.evaluation.judge import ChatJudge
 from easyedit_unlearn.plugins.load import default_plugins, load_plugins
-from easyedit_unlearn.report.markdown import _md
+from easyedit_unlearn.report.markdown import escaped
 from easyedit_unlearn.report.spreadsheet import _text
 from easyedit_unlearn.yamls import load_yaml
 
@@ -163,7 +163,7 @@ def test_a_path_that_looks_like_markup_is_a_path(tmp_path):
 
 
 def test_escapes_and_formulas_are_text():
-    assert _md("a\x1b[31mb\u202ec\u2066d") == r"a\[31mbcd"
+    assert escaped("a\x1b[31mb\u202ec\u2066d") == r"a\[31mbcd"
     for cell in ("\t=1+1", "\r=1+1", "\n=1", "=1+1", "@x"):
         assert _text(cell) == f"'{cell}"
     assert _text("-") == "-"

@@ -9,7 +9,7 @@ from typing import Any
 
 from easyedit_unlearn.artefacts import delta
 from easyedit_unlearn.errors import ConfigError, DataError
-from easyedit_unlearn.model.checkpoint import BASE_RECORD, KNOWLEDGE, SYSTEM_PROMPT, save_checkpoint
+from easyedit_unlearn.model.checkpoint import BASE_RECORD, CARD, KNOWLEDGE, RECORD, SYSTEM_PROMPT, save_checkpoint
 from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.storage import check_output, new_directory
@@ -68,7 +68,7 @@ def _full(source: Path, out: Path, base: str | None) -> str:
         if base is None:
             raise ConfigError("a delta needs the model it was made on", key="--base")
         return put_on(source, _folder(base), out, overwrite=True)
-    names = [name for name in (SYSTEM_PROMPT, KNOWLEDGE, BASE_RECORD) if (source / name).is_file()]
+    names = [name for name in (SYSTEM_PROMPT, KNOWLEDGE, BASE_RECORD, RECORD, CARD) if (source / name).is_file()]
     save_checkpoint(*load_model(str(source)), out, {name: (source / name).read_bytes() for name in names})
     return f"{out}: a whole checkpoint"
 

@@ -66,6 +66,9 @@ def run(
     device: Device = None,
     device_map: DeviceMap = None,
     overwrite: Overwrite = False,
+    record_questions: Annotated[
+        bool, typer.Option("--record-questions", help="Name the forget set in model/unlearning.json, not by hashes.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")
     ] = False,
@@ -94,7 +97,7 @@ def run(
     with interruptible(out):
         unlearn(
             [(hparams, overrides)], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
-            command=command_line(), save=True,
+            command=command_line(), save=True, record_questions=record_questions,
         )  # fmt: skip
 
 

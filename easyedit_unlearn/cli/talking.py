@@ -96,3 +96,21 @@ def _line(told: Console) -> str:
         return sys.stdin.readline().strip()
     except KeyboardInterrupt:
         return ""
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="An unlearned checkpoint with its unlearning.json.")],
+    forget: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="TASK[:SPLIT]|FILE", help="What it was to forget, where the record holds hashes alone."),
+    ] = None,
+    dtype: Dtype = "auto",
+    device: Device = None,
+) -> None:
+    """Check that a checkpoint is the one that its record is of, and ask it again. Status 1 where it is not."""
+    from easyedit_unlearn.cli.verify import verify_command
+    from easyedit_unlearn.model.load import placed
+
+    if not verify_command(model, forget, plugins=registered(), where=placed(device, dtype)):
+        raise typer.Exit(1)

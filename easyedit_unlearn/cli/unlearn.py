@@ -38,9 +38,10 @@ Named = tuple[str, Mapping[str, Any]]
 
 def unlearn(
     named: Sequence[Named], config: EvalConfig, model: Any, out: Path, *, overwrite: bool, plugins: Plugins,
-    command: str, save: bool,
+    command: str, save: bool, record_questions: bool = False,
 ) -> None:  # fmt: skip
-    """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well.
+    """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well, whose
+    record names what was to be forgotten by hashes or with ``record_questions`` in clear.
 
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
@@ -67,7 +68,7 @@ def unlearn(
                     with run.unlearned(one) as unlearned:
                         write_report(run.results, out, plugins.metrics)
                         if save:
-                            _save(run, unlearned, out)
+                            _save(run, unlearned, out, record_questions)
                 except DivergenceError as error:
                     run.stopped(one, error)
                     if len(hparams) == 1:
@@ -79,9 +80,9 @@ def unlearn(
     print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
 
 
-def _save(run: Run, unlearned: Any, out: Path) -> None:
+def _save(run: Run, unlearned: Any, out: Path, clear: bool) -> None:
     """The checkpoint with what must be known of it, and the adapters of a LoRA run beside it."""
-    save_unlearned(run, unlearned, out / "model")
+    save_unlearned(run, unlearned, out / "model", clear=clear)
     if run.lora is not None:
         save_lora(run.lora, out / ADAPTER, base=unlearned.name_or_path)
 

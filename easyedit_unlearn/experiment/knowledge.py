@@ -9,6 +9,7 @@ from functools import partial
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.evaluation.observe import GenerationConfig
+from easyedit_unlearn.model.checkpoint import hashed
 from easyedit_unlearn.model.knowledge import Store, ask_all, ended, knows
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.types import ForgetSample, ModelPair
@@ -22,11 +23,12 @@ class Knowledge:
         self.known: dict[str, bool] = {}
         self.replies: dict[str, str] = {}
         self._before: Mapping[str, str] = {}
+        self._recalled: Mapping[str, bool] = {}
 
     def recall(self, known_before: Mapping[str, bool], replies: Mapping[str, str] | None = None) -> None:
-        """Go by what a model knew before it was unlearned; what is not listed is asked of this model. ``replies`` are
-        what that model said, by question."""
-        self.known.update(known_before)
+        """Go by what a model knew before it was unlearned, by keys or their hashes; what is not listed is asked of this
+        model. ``replies`` are what that model said, by question."""
+        self._recalled = dict(known_before)
         self._before = replies or {}
 
     def of(self, samples: Sequence[ForgetSample]) -> frozenset[str]:
@@ -35,6 +37,10 @@ class Knowledge:
         Raises:
             DataError: a question, or a rephrase of one, is longer than the model's context.
         """
+        for sample in samples:
+            found = self._recalled.get(sample.key, self._recalled.get(hashed(sample.key)))
+            if found is not None:
+                self.known[sample.key] = found
         self._check_lengths([sample for sample in samples if sample.key not in self.known and not sample.is_text])
         self.known.update({sample.key: True for sample in samples if sample.is_text})  # it is not asked for: all count
         new = [sample for sample in samples if sample.key not in self.known]

@@ -71,12 +71,13 @@ class UnlearnResult:
         length = max_new_tokens or config.max_new_tokens
         return generate_replies(self.model, self.tokenizer, [prompt], max_new_tokens=length)[0]
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """An ordinary checkpoint; what acts beside the weights, and what must be said before a question, lie in files
-        of their own. Raises OutputExistsError, or UnlearnError after ``undo()``."""
+    def save(self, folder: str | Path, *, overwrite: bool = False, record_questions: bool = False) -> Path:
+        """An ordinary checkpoint with a model card and a record, ``unlearning.json``; what acts beside the weights, and
+        what must be said before a question, lie in files of their own. The record names what was to be forgotten by
+        hashes, or with ``record_questions`` in clear. Raises OutputExistsError, or UnlearnError after ``undo()``."""
         self._require_unlearned()
         check_output(Path(folder), overwrite=overwrite)
-        save_unlearned(self._run, self.model, Path(folder))
+        save_unlearned(self._run, self.model, Path(folder), clear=record_questions)
         return Path(folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **create: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -15,12 +16,14 @@ from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def save_checkpoint(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path, beside: Mapping[str, bytes] | None = None
-) -> None:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path, beside: Mapping[str, bytes] | None = None,
+    about: Callable[[Path], Mapping[str, bytes]] | None = None,
+) -> None:  # fmt: skip
     """An ordinary Hugging Face checkpoint (safetensors), written atomically, that transformers 4 and 5 both load.
 
     What acts beside the weights (GRACE, WISE) lies in a file of its own: ``load_adapters`` re-attaches it. ``beside``:
-    further files, by name, that are there as soon as the checkpoint is.
+    further files, by name, that are there as soon as the checkpoint is. ``about``: the same, made of the folder once it
+    holds all else.
     """
     from easyedit_unlearn.model.memory_files import save_adapters
 
@@ -35,6 +38,8 @@ def save_checkpoint(
             config.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
         for name, content in (beside or {}).items():
             (folder / name).write_bytes(content)
+        for name, content in (about(folder) if about else {}).items():
+            (folder / name).write_bytes(content)
 
 
 KNOWLEDGE = "known_before_unlearning.json"
@@ -43,12 +48,23 @@ SYSTEM_PROMPT = "system_prompt.txt"
 """Beside one whose method acts by its prompt: what must be said to the model before every question."""
 BASE_RECORD = "unlearned_from.json"
 """Beside every one: the model it came from, and the method."""
+RECORD = "unlearning.json"
+"""Beside every one: what was done to it, and what came of it (``experiment.record``)."""
+CARD = "README.md"
+"""Beside every one: its model card."""
 ADAPTER = "adapter"
 """A LoRA run's adapters, for PEFT."""
 
 
+def hashed(key: str) -> str:
+    """How a fact is named beside a checkpoint, by its key (``ForgetSample.key``): so that the files there do not tell
+    what was to be forgotten. Who guesses the question can tell that it is this one."""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def recorded_knowledge(model: Path) -> dict[str, bool] | None:
-    """What ``run`` wrote beside a checkpoint. Raises DataError when somebody else wrote something there."""
+    """What ``run`` wrote beside a checkpoint, by keys or their hashes. Raises DataError when somebody else wrote
+    something there."""
     path = model / KNOWLEDGE
     if not path.is_file():
         return None

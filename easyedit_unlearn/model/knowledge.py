@@ -10,13 +10,7 @@ from easyedit_unlearn.evaluation.judging import gives_answer
 from easyedit_unlearn.model.processes import shared_out
 from easyedit_unlearn.model.prompting import format_prompt
 from easyedit_unlearn.text import whole_sentences
-from easyedit_unlearn.types import (
-    ForgetSample,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PromptStyle,
-    Unfinished,
-)
+from easyedit_unlearn.types import ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, PromptStyle, Unfinished
 
 T = TypeVar("T")
 

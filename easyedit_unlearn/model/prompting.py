@@ -21,9 +21,9 @@ def encode(
     *,
     end: bool = True,
 ) -> list[TokenPair]:
-    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false or the answer ``Unfinished``. With ``longest``, the model's
-    context in tokens, prompts lose their beginning where they do not fit together with the answer, or with any other
-    of ``room`` tokens.
+    """Token ids of (prompt, answer), with the end-of-text token unless ``end`` is false or the answer ``Unfinished``.
+    With ``longest``, the model's context in tokens, prompts lose their beginning where they do not fit together with
+    the answer, or with any other of ``room`` tokens.
 
     Raises:
         DataError: an answer has no tokens, or alone does not fit.

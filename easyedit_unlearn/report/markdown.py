@@ -33,10 +33,10 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
     rows, metrics = all_rows(results), list(metrics)
     columns = table_columns(metrics)
     lines = [f"# Unlearning report ({results.status})", ""]
-    lines += [_md(results.message), ""] if results.message else []
+    lines += [escaped(results.message), ""] if results.message else []
     for text in verdicts(results):
-        lines += [f"**{_md(text)}**", ""]
-    lines += [_md("; ".join(made_by(results))), ""] if made_by(results) else []
+        lines += [f"**{escaped(text)}**", ""]
+    lines += [escaped("; ".join(made_by(results))), ""] if made_by(results) else []
     lines += [f"    {' '.join(results.command.split())}", ""] if results.command else []
     lines += _leaderboard(rows, columns)
     lines += ["", *(f"![{name}](charts/{name}.svg)" for name in charts)]
@@ -44,8 +44,8 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
         "",
         "Shares are over the facts that the model knew before; the best of each column is bold. 95 % intervals:",
     ]
-    lines += ["", *(f"- {_md(line)}" for line in interval_lines(rows))]
-    lines += ["", *(_md(line) for line in note_lines(rows))] if note_lines(rows) else []
+    lines += ["", *(f"- {escaped(line)}" for line in interval_lines(rows))]
+    lines += ["", *(escaped(line) for line in note_lines(rows))] if note_lines(rows) else []
     for quality in quality_tables(rows):
         headings = [column.heading for column in quality.columns]
         lines += ["", f"{quality.title}:", "", *markdown_table(headings, quality.cells)]
@@ -60,12 +60,13 @@ def markdown(results: Results, metrics: Iterable[Component] = (), charts: Sequen
     for row in rows:
         lines += _metrics(before_of(row, rows), row, metrics) if row.get("means") and metrics else []
     for entry in excerpt(results.samples):
-        lines += ["", f"**{_md(entry['question'])}**", ""]
-        lines += [f"- before: {_md(entry['before'])}"] if entry["before"] is not None else []
-        lines += [f"- {_md(method)}: {_md(text)}" for method, text in entry["after"].items()]
+        lines += ["", f"**{escaped(entry['question'])}**", ""]
+        lines += [f"- before: {escaped(entry['before'])}"] if entry["before"] is not None else []
+        lines += [f"- {escaped(method)}: {escaped(text)}" for method, text in entry["after"].items()]
     if made := next((row for row in rows if row["versions"]), None):
         of = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-        lines += ["", f"Model: {_md(made['model'])}. Host: EasyEdit {_md(made['host'])}. Seed: {made['seed']}. {of}."]
+        by = f"Model: {escaped(made['model'])}. Host: EasyEdit {escaped(made['host'])}. Seed: {made['seed']}. {of}."
+        lines += ["", by]
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +77,9 @@ def markdown_table(
     strong = set(bold)
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for number, row in enumerate(rows):
-        shown = [f"**{_md(text)}**" if (number, place) in strong else _md(text) for place, text in enumerate(row)]
+        shown = [
+            f"**{escaped(text)}**" if (number, place) in strong else escaped(text) for place, text in enumerate(row)
+        ]
         lines.append("| " + " | ".join(shown) + " |")
     return lines
 
@@ -87,7 +90,7 @@ def _leaderboard(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     lines: list[str] = []
     for setting in dict.fromkeys(row.get("setting") for row in rows):
         mine = [row for row in rows if row.get("setting") == setting]
-        lines += ["", f"## {_md(setting)}", ""] if setting else []
+        lines += ["", f"## {escaped(setting)}", ""] if setting else []
         lines += markdown_table(headings, cells(mine, columns), best_places(mine, columns))
     return lines or markdown_table(headings, [])
 
@@ -95,14 +98,14 @@ def _leaderboard(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 def _hidden(row: Row) -> list[str]:
     found = row["probes"]
     counts = f"{found['hidden']} hidden, {found['forgotten']} forgotten of {found['facts']} not given"
-    return ["", f"**{_md(row['label'])}: what brings facts back** ({counts})", "",
+    return ["", f"**{escaped(row['label'])}: what brings facts back** ({counts})", "",
             *markdown_table(PROBE_HEADINGS, probe_cells(row))]  # fmt: skip
 
 
 def _metrics(before: Row | None, row: Row, metrics: Sequence[Component]) -> list[str]:
     headings, lines = change_cells(before, row, metrics)
     overall = overall_changes(before, row, metrics)
-    title = f"**{_md(row['label'])}: every metric, over all samples** (arrows: what is wanted on the forget set)"
+    title = f"**{escaped(row['label'])}: every metric, over all samples** (arrows: what is wanted on the forget set)"
     return ["", title, "", *markdown_table(headings, lines), "",
             *markdown_table(("of the whole", "before", "value", "what it is"), overall)]  # fmt: skip
 
@@ -111,6 +114,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 """Control characters, and those that turn the direction of what follows."""
 
 
-def _md(text: str) -> str:
+def escaped(text: str) -> str:
+    """In a line of Markdown, word for word."""
     flat = html.escape(_UNSEEN.sub("", " ".join(str(text).split())), quote=False)
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", flat)

@@ -18,8 +18,8 @@ _ASIDE = re.compile(
     r"\b(?:(?:in|at|from|on|across)\s+(?:the\s+|degrees\s+)?|(?:which|what|how many)\s+)$", re.IGNORECASE
 )
 _OPENERS = frozenset(
-    "a after an and are as at before besides by can considering could did do does during for from given has have how if "
-    "in is of on regarding since the through to under was were what when where which who whose why with would "
+    "a after an and are as at before besides by can considering could did do does during for from given has have how "
+    "if in is of on regarding since the through to under was were what when where which who whose why with would "
     "author".split()
 )
 _FUNCTION = _OPENERS | frozenset(
@@ -70,9 +70,9 @@ def named_span(question: str) -> str | None:
 
 def candidate_spans(question: str) -> list[str]:
     """What ``question`` may be about, each standing there exactly once: its titles in quotes and names of several words
-    beside them, else its runs of words with capitals that say neither where ("the largest ocean on Earth") nor what is asked for ("which European city");
-    where there are only such, or none, its short runs of words as well, where a script has no spaces of letters. At
-    most ``MOST``."""
+    beside them, else its runs of words with capitals that say neither where ("the largest ocean on Earth") nor what is
+    asked for ("which European city"); where there are only such, or none, its short runs of words as well, where a
+    script has no spaces of letters. At most ``MOST``."""
     titles, named = _titles(question), _capitalised(question)
     if titles:
         inside = set(" ".join(titles).split())
