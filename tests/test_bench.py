@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
@@ -20,6 +24,7 @@ from conftest import write_hparams
 from easyedit_unlearn.bench import bench as benches
 from easyedit_unlearn.bench import cells, digest
 from easyedit_unlearn.bench.board import over_seeds, results_of
+from easyedit_unlearn.bench.claims import Claims
 from easyedit_unlearn.bench.executors import in_processes
 from easyedit_unlearn.bench.grid import read_bench
 from easyedit_unlearn.bench.live import Live
@@ -197,6 +202,65 @@ def test_what_is_killed_goes_on_where_it_was(grid, tmp_path):
     assert f"{len(there)} of 4 cells are there already" in stderr
     assert all(path.read_bytes() == content for path, content in there.items())
     assert len(list(done.glob("*.json"))) == 4
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """An executor without a model, which says what it ran: two at once, each for a moment."""
+    ran = []
+
+    def execute(jobs, count, _logs, _said, claim):
+        for key in jobs:
+            if claim(key):
+                ran.append(key)
+                time.sleep(0.05)
+                yield key, {"status": "done", "rows": [], "samples": [], "before": {}}
+
+    monkeypatch.setitem(benches.EXECUTORS, "counted", execute)
+    return ran
+
+
+def run_here(grid, out, count=1):
+    one = benches.Bench(grid, out, default_plugins())
+    with Live(Console(file=io.StringIO()), dict.fromkeys(one.cells, "cell"), 0, count) as live:
+        one.run("counted", count, live)
+    return one
+
+
+def test_two_benches_on_one_folder_run_each_cell_once(grid, tmp_path, counted):
+    out = tmp_path / "out"
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: run_here(grid, out), range(3)))
+    assert sorted(counted) == sorted(found[0].cells)
+    assert all(not one.missing for one in found)
+    assert not list((out / "cells").glob(".*"))
+
+
+def test_a_cell_that_another_bench_left_undone_is_run(grid, tmp_path, counted):
+    """It failed there, was interrupted or killed: its claim is gone, and so is what it would have written."""
+    out = tmp_path / "out"
+    first = benches.Bench(grid, out, default_plugins())
+    held = next(iter(first.cells))
+    taken, other = threading.Event(), Claims(out / "cells")
+
+    def elsewhere():
+        assert other.take(held)
+        taken.set()
+        time.sleep(0.5)
+        other.leave_all()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    taken.wait(10)
+    assert not run_here(grid, out).missing
+    thread.join()
+    assert counted[-1] == held and len(counted) == len(first.cells)
+
+
+def test_without_resume_all_run_again(grid, tmp_path, counted):
+    out = tmp_path / "out"
+    run_here(grid, out)
+    assert len(benches.Bench(grid, out, default_plugins(), resume=False).missing) == len(counted)
 
 
 def test_a_failure_is_a_row_and_costs_no_other(grid, tmp_path):

@@ -24,10 +24,16 @@ Outcomes = Generator[tuple[str, Outcome], None, None]
 """As jobs end; closing it ends those that run."""
 Said = Callable[[str, str], None]
 """Told a job's key and what it is doing."""
+Claim = Callable[[str], bool]
+"""Asked before a job starts; one that is not ours has no outcome here."""
 INSTALL_RAY = 'Ray is missing; run: pip install "easyedit-unlearn[ray]"'
 
 
-def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outcomes:
+def _ours(_key: str) -> bool:
+    return True
+
+
+def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said, claim: Claim = _ours) -> Outcomes:
     """``count`` at once, each in a process that ends with its job, with its share of the processors' threads unless
     ``OMP_NUM_THREADS`` says otherwise. What a job prints is in ``logs``."""
     threads = str(max(1, (os.cpu_count() or 1) // count))
@@ -37,11 +43,13 @@ def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) ->
     pool = ThreadPoolExecutor(count)
     try:
         futures = {
-            pool.submit(_in_process, key, job, logs, said, (running, stopping), environment): key
+            pool.submit(_claimed, claim, key, job, logs, said, (running, stopping), environment): key
             for key, job in jobs.items()
         }
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            outcome = future.result()
+            if outcome is not None:
+                yield futures[future], outcome
     finally:
         stopping.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -50,8 +58,9 @@ def in_processes(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) ->
         pool.shutdown(wait=True)
 
 
-def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outcomes:
+def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said, claim: Claim = _ours) -> Outcomes:
     """On the cluster that ``RAY_ADDRESS`` names, or a local one; a job takes one CPU, and one GPU where there are any.
+    The cluster has all of them at once, so all that can be are claimed at once.
 
     Raises:
         UnlearnError: Ray is missing.
@@ -65,7 +74,7 @@ def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outco
         ray.init(log_to_driver=False, include_dashboard=False, num_cpus=None if _address() else max(count, 1))
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_on_ray)  # its memory goes with it
-    waiting = {remote.remote(dict(job)): key for key, job in jobs.items()}
+    waiting = {remote.remote(dict(job)): key for key, job in jobs.items() if claim(key)}
     try:
         for key in waiting.values():
             said(key, "on the cluster")
@@ -84,6 +93,10 @@ def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said) -> Outco
 
 
 EXECUTORS = {"local": in_processes, "ray": on_ray}
+
+
+def _claimed(claim: Claim, key: str, *rest: Any) -> Outcome | None:
+    return _in_process(key, *rest) if claim(key) else None
 
 
 def _in_process(

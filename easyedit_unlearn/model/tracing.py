@@ -15,13 +15,16 @@ from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferrin
 from easyedit_unlearn.model.prompting import encode_pair, tokens_within
 
 Span = tuple[int, int]
+TOKENS = 24
+"""Of an answer: what hangs on the subject comes early, and a reply may be a page."""
 
 
 def span_costs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, answers: Sequence[str],
     spans: Sequence[Span], *, batch_size: int = 32,
 ) -> Float[Tensor, "spans answers"]:  # fmt: skip
-    """What each answer's log-probability per token loses, in nats, when nothing attends to a span of the prompt.
+    """What the log-probability per token of each answer's first ``TOKENS`` loses, in nats, when nothing attends to a
+    span of the prompt.
 
     After ROME's causal trace (arXiv 2202.05262, section 2.1), with the span hidden from attention in place of noise on
     its embeddings: nothing is drawn, and all spans are run in one batch.
@@ -29,7 +32,8 @@ def span_costs(
     Args:
         spans: [start, stop) in characters of ``prompt``.
     """
-    pairs = [encode_pair(tokenizer, prompt, answer) for answer in answers]
+    whole = [encode_pair(tokenizer, prompt, answer) for answer in answers]
+    pairs = [(ids, reply[:TOKENS]) for ids, reply in whole]
     hidden = [[], *(tokens_within(tokenizer, prompt, *span) for span in spans)]
     if any(0 in tokens for tokens in hidden):  # something must stay to attend to
         pairs = [([pad_id(tokenizer), *ids], answer) for ids, answer in pairs]
