@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +39,8 @@ def browser(tmp_path):
 def record(method, group, question, after):
     return {
         "method": method, "group": group, "id": "1", "known": True, "question": question, "answer": "a",
-        "target": "No.", "before": "yes", "after": after, "scores_before": {}, "scores_after": {"answer_rate": 1.0},
+        "target": "No.", "before": "It is" if group == "holdout" else "yes", "after": after,
+        "scores_before": {"answer_rate": 1.0}, "scores_after": {"answer_rate": float(group == "forget")},
     }  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def opened(browser, tmp_path):
     rows = [row("ROME", 0.4, 0.9), row(EVIL, 0.0, 0.2), row("NPO", 0.2, None)]
     for number, one in enumerate(rows):
         one["seconds"] = 100.0 - number if number else 9.0
-    samples = [record("ROME", "forget", "Who?", "Nobody."), record("ROME", "holdout", "Where?", "In Oslo."),
+    samples = [record("ROME", "forget", "Who?", "Nobody."), record("ROME", "holdout", "Where?", "It is in Oslo."),
                record(EVIL, "forget", "Who?", EVIL)]  # fmt: skip
     write_report(replace(results(), rows=rows, samples=samples), tmp_path, METRICS)
     browser.get((tmp_path / "report.html").as_uri())
@@ -78,7 +81,7 @@ def test_samples_are_searched_and_filtered(opened):
     assert len(shown(opened)) == 3
     search = opened.find_element("id", "search")
     search.send_keys("oSLO")
-    assert len(shown(opened)) == 1 and "In Oslo." in shown(opened)[0]
+    assert len(shown(opened)) == 1 and "in Oslo." in shown(opened)[0]
     assert opened.find_element("id", "count").text == "1 of 3 prompts"
     search.clear()
     search.send_keys(" ")
@@ -86,6 +89,40 @@ def test_samples_are_searched_and_filtered(opened):
     select(opened.find_element("name", "method")).select_by_visible_text("ROME")
     assert len(shown(opened)) == 2
     assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_it_fits_and_is_read_on_every_screen(opened, width, mode, tmp_path):
+    """Screenshots stay in pytest's folder, or where PAGE_SCREENSHOTS says."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = [{"name": "prefers-color-scheme", "value": mode}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    opened.refresh()
+    folder = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
+    assert opened.save_screenshot(str(folder / f"page-{width}-{mode}.png"))
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width  # tables scroll, not the page
+    for line in opened.find_elements("css selector", "#rows tr"):
+        after = line.find_elements("tag name", "td")[-1].rect
+        assert after["x"] + after["width"] <= width and after["width"] > 60
+    ink, paper = (opened.execute_script(f"return getComputedStyle(document.{of}).{what}") for of, what in
+                  (("querySelector('figure svg text')", "fill"), ("documentElement", "backgroundColor")))  # fmt: skip
+    assert ("rgb(255" in ink) == (mode == "dark"), (ink, paper)
+    assert opened.get_log("browser") == []
+
+
+def test_what_went_wrong_comes_first_and_what_is_new_is_marked(opened):
+    first = opened.find_element("css selector", "#rows tr").find_elements("tag name", "td")
+    assert [cell.text for cell in first[:3]] == ["ROME", "still given", "forget"]
+    assert "wrong" in first[1].get_attribute("class")
+    lost = next(line for line in opened.find_elements("css selector", "#rows tr") if "holdout" in line.text)
+    assert [mark.text for mark in lost.find_elements("tag name", "mark")] == ["in Oslo."]
+
+
+def test_a_chart_tells_its_points(opened):
+    titles = [one.get_attribute("textContent") for one in opened.find_elements("css selector", "figure svg g > title")]
+    assert any(text.startswith("ROME: 60 % forgotten, 90 % of holdout kept") for text in titles)
 
 
 def test_model_output_is_never_markup(opened):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from easyedit_unlearn.results import Row, measure
 
 _MARKERS = "osD^vXP*<>hp"
+_ASIDE = 0.012
 _BARS = (
     ("forget_answer_rate", "forget: still given ↓"),
     ("rephrase_answer_rate", "rephrase: still given ↓"),
@@ -40,20 +43,27 @@ def charts(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def forget_against_keep(rows: Sequence[Row]) -> str:
-    """Forgotten (right) against neighbours kept (up), with 95 % intervals: the best method is at the top right."""
+    """Forgotten (right) against neighbours kept (up), with 95 % intervals: the best method is at the top right. What
+    coincides lies side by side."""
+    told: dict[str, str] = {}
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
+        places: Counter[tuple[float, float]] = Counter()
         for number, row in enumerate(row for row in rows if _point(row)):
             x, y = measure(row, "forget_answer_rate"), measure(row, "holdout_answer_rate")
+            aside = _ASIDE * places[round(x, 2), round(y, 2)]  # or one marker would hide another
+            places[round(x, 2), round(y, 2)] += 1
             bars = {
                 "xerr": _bar(1 - x, [1 - end for end in reversed(row["intervals"]["forget_answer_rate"])]),
                 "yerr": _bar(y, row["intervals"]["holdout_answer_rate"]),
             }
-            axes.errorbar(
-                [1 - x], [y], **bars, fmt=_MARKERS[number % len(_MARKERS)], color=_colour(number), elinewidth=0.6,
-                capsize=2, label=_plain(_name(row, rows)), alpha=0.85,
+            drawn = axes.errorbar(
+                [1 - x - aside], [y], **bars, fmt=_MARKERS[number % len(_MARKERS)], color=_colour(number),
+                elinewidth=0.6, capsize=2, label=_plain(_name(row, rows)), alpha=0.85,
             )  # fmt: skip
+            drawn[0].set_gid(f"point-{number}")
+            told[f"point-{number}"] = f"{_name(row, rows)}: {_percent(1 - x)} forgotten, {_percent(y)} of holdout kept"
         axes.set(
             xlabel="forget facts no longer given (share)", ylabel="holdout facts kept (share)", xlim=(-0.05, 1.05),
             ylim=(-0.05, 1.05), title="Top right is best; bars are 95 % intervals",
@@ -61,7 +71,7 @@ def forget_against_keep(rows: Sequence[Row]) -> str:
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper", fontsize=8)
 
-    return _svg(draw, (8.5, 4.8))
+    return _with_titles(_svg(draw, (8.5, 4.8)), told)
 
 
 def over_size(curves: Mapping[str, Sequence[Row]]) -> str:
@@ -74,16 +84,18 @@ def over_size(curves: Mapping[str, Sequence[Row]]) -> str:
         groups = {"": dict(curves)}
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(len(groups), len(_CURVES), squeeze=False)
+        sizes = sorted({row["n_forget"] for rows in curves.values() for row in rows})
+        shown = _panels(_CURVES, [row for rows in curves.values() for row in rows])
+        axes = figure.subplots(len(groups), len(shown), squeeze=False)
         for line, (method, lines) in zip(axes, groups.items(), strict=True):
-            for panel, (key, title) in zip(line, _CURVES, strict=True):
+            for panel, (key, title) in zip(line, shown, strict=True):
                 for number, (name, rows) in enumerate(lines.items()):
                     mine = [row for row in rows if measure(row, key) is not None]
                     panel.plot(
                         [row["n_forget"] for row in mine], [measure(row, key) for row in mine], label=_plain(name),
                         marker=_MARKERS[number % len(_MARKERS)], color=_colour(number), alpha=0.85,
                     )  # fmt: skip
-                panel.set(title=title, ylim=(-0.05, 1.05), xlabel="facts to forget")
+                panel.set(title=title, ylim=(-0.05, 1.05), xlabel="facts to forget", xticks=sizes)
                 panel.grid(alpha=0.3)
             line[0].set_ylabel(_plain(method))
             line[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
@@ -97,7 +109,8 @@ def by_target(rows: Sequence[Row]) -> str:
 
     def draw(figure: Any) -> None:
         width = 0.8 / len(targets)
-        for panel, (key, title) in zip(figure.subplots(1, len(_BARS)), _BARS, strict=True):
+        shown = _panels(_BARS, rows)
+        for panel, (key, title) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for number, target in enumerate(targets):
                 mine = [row for row in rows if row["target"] == target and measure(row, key) is not None]
                 places = [methods.index(row["method"]) + (number - (len(targets) - 1) / 2) * width for row in mine]
@@ -151,6 +164,11 @@ def _by_target(methods: Sequence[Row]) -> list[Row]:
     return []
 
 
+def _panels(measures: Sequence[tuple[str, str]], rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Those that any row has a number for."""
+    return [(key, title) for key, title in measures if any(measure(row, key) is not None for row in rows)]
+
+
 def _family(row: Row) -> str:
     """What rows over growing forget sets share."""
     return str(row.get("family") or row["model"])
@@ -171,6 +189,17 @@ def _bar(value: float, interval: Sequence[float]) -> list[list[float]]:
     return [[max(0.0, value - interval[0])], [max(0.0, interval[1] - value)]]
 
 
+def _with_titles(svg: str, told: Mapping[str, str]) -> str:
+    """What a browser says of a group when the pointer rests on it, by the group's id."""
+    for name, text in told.items():
+        svg = svg.replace(f'<g id="{name}">', f'<g id="{name}"><title>{html.escape(text)}</title>', 1)
+    return svg
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _plain(text: str) -> str:
     """Without what matplotlib takes for mathematics, or for a name not to be listed."""
     return text.replace("$", r"\$").removeprefix("_")
@@ -184,10 +213,29 @@ def _svg(draw: Any, size: tuple[float, float]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "easyedit-unlearn"}):
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    faces = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "easyedit-unlearn", **dict.fromkeys(inks, _INK),
+         **dict.fromkeys(faces, "none")}
+    ):  # fmt: skip
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+_INK = "#010203"
+"""Of text and frames, until it is known on what they stand; nothing else has it."""
+
+
+def inked(svg: str, ink: str) -> str:
+    """A chart with its text and frames in that colour: ``currentColor`` on a page that has a dark mode."""
+    return svg.replace(_INK, ink)
+
+
+def on_paper(svg: str) -> str:
+    """A chart as a file of its own: black on white."""
+    return inked(svg.replace("<svg ", '<svg style="background: white" ', 1), "#000000")

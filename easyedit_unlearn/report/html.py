@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.components import Component
+from easyedit_unlearn.report.charts import inked
 from easyedit_unlearn.report.compare import comparison_cells
 from easyedit_unlearn.report.markdown import PAIRS
 from easyedit_unlearn.report.metrics import change_cells, overall_changes, probe_cells
+from easyedit_unlearn.report.said import said
 from easyedit_unlearn.report.table import (
     all_rows,
     before_of,
@@ -25,8 +27,6 @@ from easyedit_unlearn.report.table import (
 from easyedit_unlearn.report.verdict import made_by, verdicts
 from easyedit_unlearn.results import Results, Row, measure
 from easyedit_unlearn.types import Column
-
-_SHOWN = ("setting", "method", "group", "known", "question", "answer", "target", "before", "after")
 
 
 def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[str, str] | None = None) -> str:
@@ -54,8 +54,8 @@ def page(results: Results, metrics: Iterable[Component] = (), charts: Mapping[st
         advice=note_lines(rows),
         probes=[(row, probe_cells(row)) for row in rows if row.get("probes", {}).get("facts")],
         metrics=_metrics(rows, metrics),
-        charts={name: Markup(svg) for name, svg in (charts or {}).items()},  # noqa: S704
-        samples=[{key: record.get(key) for key in _SHOWN} for record in results.samples],
+        charts={name: Markup(inked(svg, "currentColor")) for name, svg in (charts or {}).items()},  # noqa: S704
+        samples=said(results.samples),
         made=next((row for row in rows if row["versions"]), None),
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from easyedit_unlearn.components import Component
-from easyedit_unlearn.report.charts import charts
+from easyedit_unlearn.report.charts import charts, on_paper
 from easyedit_unlearn.report.html import page
 from easyedit_unlearn.report.markdown import markdown
 from easyedit_unlearn.report.spreadsheet import csv_text
@@ -30,7 +30,7 @@ def write_report(results: Results, out: Path, metrics: Iterable[Component]) -> N
         "results.json": json_text(results.as_dict()),
         "samples.jsonl": json_lines(results.samples),
         "results.csv": csv_text(results, table_columns(known)),
-        **{f"charts/{name}.svg": svg for name, svg in drawn.items()},
+        **{f"charts/{name}.svg": on_paper(svg) for name, svg in drawn.items()},
         "report.md": markdown(results, known, list(drawn)),
         "report.html": page(results, known, drawn),
     }

@@ -137,14 +137,16 @@ def cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
 
 def best_places(rows: Sequence[Row], columns: Sequence[Column]) -> set[tuple[int, int]]:
     """(row, column) of the best value of each column with a direction, among the methods of one setting; of ties, all.
-    None where a setting has a single method."""
+    None where a setting has a single method, all have the same, or even the best share is on the wrong side of half."""
     found: set[tuple[int, int]] = set()
     for setting in {row.get("setting") for row in rows}:
         mine = [n for n, row in enumerate(rows) if row.get("setting") == setting and row["method"] != "before"]
         for place, column in enumerate(columns):
             values = {n: value for n in mine if (value := measure(rows[n], column.key)) is not None}
-            if len(values) > 1 and column.direction != "none":
+            if len(set(values.values())) > 1 and column.direction != "none":
                 best = _BEST[column.direction](values.values())
+                if column.format in ("share", "percent") and (best < 0.5) == (column.direction == "up") and best != 0.5:
+                    continue
                 found |= {(n, place) for n, value in values.items() if value == best}
     return found
 

@@ -24,7 +24,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const browser = document.getElementById("browser");
 if (browser) {
   const samples = JSON.parse(document.getElementById("samples").textContent);
-  const shown = ["method", "group", "question", "answer", "target", "before", "after"];
+  const shown = ["method", "outcome", "group", "question", "answer", "target", "before", "after"];
+  const WRONG = ["still given", "lost", "neighbour refuses"];
   const many = new Set(samples.map((s) => s.setting)).size > 1;
   const fields = many ? ["setting", ...shown] : shown;
   const search = document.getElementById("search");
@@ -48,8 +49,13 @@ if (browser) {
         const row = document.createElement("tr");
         for (const field of fields) {
           const cell = row.insertCell();
-          cell.textContent = s[field] ?? "";
-          if (field === "group" && !s.known) cell.textContent += " (not known)";
+          cell.dataset.label = field;
+          if (field === "after") {
+            for (const [words, changed] of s.parts) {
+              cell.append(changed ? Object.assign(document.createElement("mark"), { textContent: words }) : words);
+            }
+          } else cell.textContent = s[field] ?? "";
+          if (field === "outcome" && WRONG.includes(s.outcome)) cell.className = "wrong";
         }
         return row;
       }),
