@@ -28,7 +28,9 @@ Also = Annotated[
     typer.Option(metavar="NAME=TASK[:SPLIT]|FILE", help="A further group, e.g. world_facts=tofu,subset=world_facts."),
 ]
 Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
-Depth = Annotated[bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, round the weights.")]
+Depth = Annotated[
+    bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, undo refusing and edits.")
+]
 GradNorm = Annotated[bool, typer.Option("--gradnorm", help="Also membership by gradients: a backward pass a fact.")]
 Dtype = Annotated[Precision, typer.Option(help="The model's precision; auto is its checkpoint's.")]
 Device = Annotated[Optional[str], typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; by default CUDA if any.")]  # noqa: UP045

@@ -15,14 +15,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.model.device import device_of
-from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs
-from easyedit_unlearn.model.prompting import encode, encode_pair
+from easyedit_unlearn.model.inference import answer_logits, answer_nll, inferring, pad_id, pad_pairs, plain_text
+from easyedit_unlearn.model.prompting import TokenPair, beginning, encode, encode_pair
 from easyedit_unlearn.model.structure import context_length, layer_names
 from easyedit_unlearn.model.weights import guarded
 from easyedit_unlearn.types import ForgetSample
 
 ROWS = 8
 """Texts trained on together; memory does not grow with the forget set."""
+_WINDOW = 64
 Ask = Callable[[Sequence[ForgetSample]], list[bool]]
 """Asks the model as it is now: which of these facts does it give?"""
 
@@ -75,19 +76,33 @@ def relearned(
         if not teach or not asked:
             continue
         texts = [(prompt(sample.question), sample.response or sample.answer) for sample in teach]
+        encoded = encode(tokenizer, texts, context_length(model))
         with undone(model):
-            if _taught(model, tokenizer, texts, steps, learning_rate, advance):
+            if _taught(model, tokenizer, encoded, steps, learning_rate, advance):
                 back |= dict(zip((sample.id for sample in asked), ask(asked), strict=True))
     return [back[sample.id] for sample in gone]
 
 
+def trained_on_text(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample], ask: Ask, *,
+    steps: int = 10, learning_rate: float = 1e-5, progress: Progress = no_progress,
+) -> list[bool | None]:  # fmt: skip
+    """Which facts come back after as many steps on the bundled text, which says nothing of them: benign fine-tuning
+    (arXiv 2310.03693 of refusals)."""
+    ids = list(tokenizer(plain_text(), add_special_tokens=False).input_ids)
+    begin = beginning(tokenizer) or ids[:1]
+    windows = [(begin, ids[start : start + _WINDOW]) for start in range(0, len(ids), _WINDOW)]
+    with undone(model):
+        trained = _taught(model, tokenizer, windows, steps, learning_rate, progress("training on text", steps))
+        return list(ask(gone)) if trained else [None] * len(gone)
+
+
 def _taught(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, str]], steps: int,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: Sequence[TokenPair], steps: int,
     learning_rate: float, advance: Callable[[int], None],
 ) -> bool:  # fmt: skip
     """Full-batch steps in place; False where the loss is not finite. Steps are taken in float32: ten steps of 1e-5 are
     lost on bfloat16 weights."""
-    encoded = encode(tokenizer, texts, context_length(model))
     parameters = list(model.parameters())
     masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in parameters]
     optimiser = torch.optim.AdamW(masters, lr=learning_rate)

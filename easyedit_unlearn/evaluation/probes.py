@@ -10,7 +10,7 @@ from typing import Any
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.evaluation.askings import Asking, asking_of
 from easyedit_unlearn.evaluation.attacks import ATTACKS, attack_all, sampled
-from easyedit_unlearn.evaluation.judging import gives_answer
+from easyedit_unlearn.evaluation.judging import gives_answer, is_refusal
 from easyedit_unlearn.evaluation.observe import DEFAULT_GENERATION, GenerationConfig
 from easyedit_unlearn.types import Evaluation, ForgetSample, PreTrainedModel, PreTrainedTokenizerBase, Selection
 
@@ -18,7 +18,10 @@ ABOUT: Mapping[str, str] = {
     **{name: attack.summary for name, attack in ATTACKS.items()},
     "sampled": "any of 8 replies at temperature 1",
     "logit_lens": "the likeliest answer at some layer",
+    "refusal_direction": "the direction of refusing taken out, in each layer its own, or one in all",
+    "edit_reversal": "the leading directions taken out of the five weights that look edited most",
     "relearning": "after 10 steps on the other half of the forget set",
+    "text": "after 10 steps on plain text that says nothing of them",
     "int8": "all linear weights rounded to 8 bits",
     "int4": "all linear weights rounded to 4 bits",
 }
@@ -65,7 +68,8 @@ def probe(
         )
     if gone and depth:
         known = [sample for sample in selection.forget if sample.key in selection.known]
-        deep, lens = _depth(model, tokenizer, gone, known, asking, generation, progress)
+        kinds = _declined_and_answered(evaluation, asking)
+        deep, lens = _depth(model, tokenizer, gone, known, kinds, asking, generation, progress)
         found |= deep
     names = {s.id: [name for name, back in found.items() if back[number]] for number, s in enumerate(gone)}
     hidden = sum(bool(by) for by in names.values())
@@ -92,19 +96,35 @@ def forgotten(selection: Selection, evaluation: Evaluation) -> list[ForgetSample
 
 def _depth(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gone: Sequence[ForgetSample],
-    known: Sequence[ForgetSample], asking: Asking, generation: GenerationConfig, progress: Progress,
+    known: Sequence[ForgetSample], kinds: tuple[list[str], list[str]], asking: Asking,
+    generation: GenerationConfig, progress: Progress,
 ) -> tuple[dict[str, Sequence[bool | None]], list[float]]:  # fmt: skip
-    from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded
+    from easyedit_unlearn.evaluation.ablation import reversed_edits, without_refusing
+    from easyedit_unlearn.evaluation.depth import logit_lens, relearned, rounded, trained_on_text
 
     ask = _asked(model, tokenizer, asking, generation, progress)
     layers = logit_lens(model, tokenizer, [(asking.ask(s.question), s.answer) for s in gone], progress)
     found: dict[str, Sequence[bool | None]] = {
         "logit_lens": [any(hit for _, hit in rows) if rows else None for rows in layers],
+        "refusal_direction": without_refusing(model, tokenizer, gone, *kinds, ask),
+        "edit_reversal": reversed_edits(model, gone, ask),
         "relearning": relearned(model, tokenizer, gone, known, ask, prompt=asking.ask, progress=progress),
+        "text": trained_on_text(model, tokenizer, gone, ask, progress=progress),
         **{f"int{bits}": rounded(model, gone, ask, bits) for bits in (8, 4)},
     }
     by_layer = zip(*(rows for rows in layers if rows), strict=True)
     return found, [fmean(math.exp(logprob) for logprob, _ in row) for row in by_layer]
+
+
+def _declined_and_answered(evaluation: Evaluation, asking: Asking) -> tuple[list[str], list[str]]:
+    """Prompts of the forget set that the model declines now, and known ones of the neighbours that it answers."""
+    declined, answered = [], []
+    for seen in (scored.observation for scored in evaluation.scored):
+        if seen.group == "forget" and is_refusal(seen.text, seen.prompt, seen.sample.answers, seen.targets):
+            declined.append(asking.ask(seen.prompt))
+        elif seen.group in ("retain", "holdout") and gives_answer(seen.text, seen.prompt, seen.sample.answers):
+            answered.append(asking.ask(seen.prompt))
+    return declined, answered
 
 
 def _asked(
