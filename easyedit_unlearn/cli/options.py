@@ -29,7 +29,7 @@ Also = Annotated[
 ]
 Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
 Depth = Annotated[
-    bool, typer.Option("--depth", help="Also look for it in the layers, relearn it, undo refusing and edits.")
+    bool, typer.Option("--depth", help="Also look in the layers, relearn, undo refusing and edits.")
 ]
 GradNorm = Annotated[bool, typer.Option("--gradnorm", help="Also membership by gradients: a backward pass a fact.")]
 Dtype = Annotated[Precision, typer.Option(help="The model's precision; auto is its checkpoint's.")]
