@@ -16,6 +16,7 @@ class Row(TypedDict, total=False):
         intervals: 95 % ones, by number. means, overall, change: over all samples, known before or not.
         replies: the same measures of what the model says to the forget set.
         reliability, generality, locality, portability: EasyEdit's. probes: what brings facts back.
+        abilities: what lm-evaluation-harness measured, by task and metric.
         attainment: of the change that an editor promised, the smallest share that came about; None for other methods.
         subjects: by question, what it is about, where that was found by cause.
         advice: what to do where most of the facts are still given.
@@ -53,6 +54,7 @@ class Row(TypedDict, total=False):
     peak_memory_mb: float | None
     versions: dict[str, str]
     probes: dict[str, Any]
+    abilities: Mapping[str, Any]
     stopped: str
     attainment: float | None
     subjects: dict[str, str]

@@ -13,6 +13,7 @@ from rich.text import Text
 from easyedit_unlearn.cli.unlearn import label_of
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import OutputExistsError
+from easyedit_unlearn.evaluation.abilities import known_tasks
 from easyedit_unlearn.evaluation.reference import read_log
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.evaluate import evaluate
@@ -44,6 +45,8 @@ def evaluate_command(
     writes beside it, or by asking ``reference``. With neither, the checkpoint itself is config, and a note says so.
     """
     config.sources(plugins)  # what cannot be read is told before a model is loaded
+    if config.lm_eval:
+        known_tasks(config.lm_eval)
     if config.retain_log is not None:
         read_log(config.retain_log)
     if config.as_reference is not None and config.as_reference.exists() and not overwrite:

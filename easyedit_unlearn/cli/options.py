@@ -28,10 +28,16 @@ Also = Annotated[
     typer.Option(metavar="NAME=TASK[:SPLIT]|FILE", help="A further group, e.g. world_facts=tofu,subset=world_facts."),
 ]
 Attacks = Annotated[bool, typer.Option("--attacks", help="Also ask for what is forgotten in other ways.")]
-Depth = Annotated[
-    bool, typer.Option("--depth", help="Also look in the layers, relearn, undo refusing and edits.")
-]
+Depth = Annotated[bool, typer.Option("--depth", help="Also look in the layers, relearn, undo refusing and edits.")]
 GradNorm = Annotated[bool, typer.Option("--gradnorm", help="Also membership by gradients: a backward pass a fact.")]
+LmEval = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="TASKS", help="Also run these tasks of lm-evaluation-harness, by name or YAML file: a,b."),
+]
+LmEvalLimit = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(metavar="N", min=1, help="Of each such task, the first N documents."),
+]
 Dtype = Annotated[Precision, typer.Option(help="The model's precision; auto is its checkpoint's.")]
 Device = Annotated[Optional[str], typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; by default CUDA if any.")]  # noqa: UP045
 DeviceMap = Annotated[str | None, typer.Option(metavar="auto", help="Spread the model over all devices (accelerate).")]

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, named, placing, registered
+from easyedit_unlearn.cli.app import app, changes_of, command_line, interruptible, listed, named, placing, registered
 from easyedit_unlearn.cli.options import (
     Also,
     Attacks,
@@ -20,6 +20,8 @@ from easyedit_unlearn.cli.options import (
     Forget,
     GradNorm,
     Holdout,
+    LmEval,
+    LmEvalLimit,
     OptionalOut,
     Overwrite,
     Retain,
@@ -62,6 +64,8 @@ def run(
     attacks: Attacks = False,
     depth: Depth = False,
     gradnorm: GradNorm = False,
+    lm_eval: LmEval = None,
+    lm_eval_limit: LmEvalLimit = None,
     dtype: Dtype = "auto",
     device: Device = None,
     device_map: DeviceMap = None,
@@ -83,7 +87,7 @@ def run(
         raise UnlearnError(f"{hparams} alone names no model: add --model DIR, a Hub name, or embedded")
     config = EvalConfig.for_methods(
         [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
-        attacks=attacks, depth=depth, gradnorm=gradnorm,
+        attacks=attacks, depth=depth, gradnorm=gradnorm, lm_eval=listed(lm_eval), lm_eval_limit=lm_eval_limit,
     )  # fmt: skip
     if dry_run:
         from easyedit_unlearn.cli.dry_run import show_plan
@@ -183,6 +187,8 @@ def evaluate(
     attacks: Attacks = False,
     depth: Depth = False,
     gradnorm: GradNorm = False,
+    lm_eval: LmEval = None,
+    lm_eval_limit: LmEvalLimit = None,
     score_end: Annotated[bool, typer.Option(help="Count an answer's end as a token of it, as TOFU does.")] = True,
     prompt: Annotated[PromptStyle, typer.Option(help="How questions are put.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 48,
@@ -200,7 +206,7 @@ def evaluate(
     groups = dict(map(named, also or []))
     config = EvalConfig(
         forget, retain, holdout, groups, prompt, max_new_tokens, as_reference, retain_log, attacks, depth, gradnorm,
-        score_end, remember=cache,
+        score_end, listed(lm_eval), lm_eval_limit, remember=cache,
     )  # fmt: skip
     evaluate_command(
         model, config, out, reference=reference, overwrite=overwrite, plugins=registered(), command=command_line(),

@@ -30,6 +30,7 @@ class EvalConfig:
             backward pass each.
         score_end: the end of an answer counts as a token of it, as TOFU and open-unlearning have it (probability, truth
             ratio, membership by loss and zlib).
+        lm_eval: tasks of lm-evaluation-harness, by name or file. lm_eval_limit: documents of each.
         remember: keep what the model says on disk, and read it there the next time.
     """
 
@@ -45,6 +46,8 @@ class EvalConfig:
     depth: bool = False
     gradnorm: bool = False
     score_end: bool = True
+    lm_eval: Sequence[str] = ()
+    lm_eval_limit: int | None = None
     remember: bool = False
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from easyedit_unlearn.components import BuildContext
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.editors.corpus import DEFAULT, has_corpus
 from easyedit_unlearn.errors import ConfigError, DataError, UnlearnError
+from easyedit_unlearn.evaluation.abilities import known_tasks
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.subjects import needs_subjects
 from easyedit_unlearn.plugins.load import Plugins
@@ -39,8 +40,11 @@ def check_before(
     Raises:
         DataError: a set cannot be read, is smaller than its split asks for, or two that are taken as they stand
             overlap.
-        ConfigError: statistics need text, and none is named. UnlearnError: the disk has no room for the model.
+        ConfigError: statistics need text, and none is named; or lm-evaluation-harness has no such task.
+        UnlearnError: the disk has no room for the model.
     """
+    if config.lm_eval:
+        known_tasks(config.lm_eval)
     sources = config.sources(plugins)
     found = {name: load(source) for name, source in sources.items()}
     for name, source in sources.items():

@@ -116,6 +116,7 @@ class Run:
         before = self._before = self._evaluate(self.model, replies=self.knowledge.replies, stored=self._store)
         self.results.before = self._row({"method": "before", "label": "before"}, before, before)
         self.results.before["replies"] = self.refusals.replies(before)
+        self._able(self.results.before, self.model, None)
         return before
 
     def evaluate_only(self) -> None:
@@ -256,12 +257,24 @@ class Run:
 
     def _probe(self, row: Row, model: PreTrainedModel, after: Evaluation) -> None:
         """Into the row, what brings back the forgotten facts, where that was asked for."""
+        self._able(row, model, self.system_prompt)
         if not (self.config.attacks or self.config.depth):
             return
         how = replace(self.config.generation, system=self.system_prompt)
         row["probes"] = probe(
             model, self.tokenizer, self.selection, after, attacks=self.config.attacks, depth=self.config.depth,
             generation=how, progress=self._named(row["label"]),
+        )  # fmt: skip
+
+    def _able(self, row: Row, model: PreTrainedModel, system: str | None) -> None:
+        """Into the row, what the model can do beside, where that was asked for."""
+        if not self.config.lm_eval:
+            return
+        from easyedit_unlearn.evaluation.abilities import abilities, known_tasks
+
+        row["abilities"] = abilities(
+            model, self.tokenizer, known_tasks(self.config.lm_eval), limit=self.config.lm_eval_limit, system=system,
+            progress=self._named(row["label"]),
         )  # fmt: skip
 
     def _named(self, name: str) -> Progress:

@@ -57,7 +57,7 @@ REPLIES = (
 
 @dataclass(frozen=True)
 class Quality:
-    """One table about texts: of each method, how good its refusals, or its replies, are."""
+    """One table: of each method, how good its refusals or its replies are, or what else it can do."""
 
     title: str
     columns: Sequence[Column]
@@ -65,7 +65,8 @@ class Quality:
 
 
 def quality_tables(rows: Sequence[Row]) -> list[Quality]:
-    """The refusals that methods were given, unless all were one fixed sentence; and what the models then say."""
+    """The refusals that methods were given, unless all were one fixed sentence; what the models then say; and what else
+    they can do."""
     found = []
     for title, key, columns in (
         ("Refusals they were given", "refusals", REFUSALS),
@@ -76,7 +77,22 @@ def quality_tables(rows: Sequence[Row]) -> list[Quality]:
             continue
         if given:
             found.append(Quality(title, columns, cells([cast(Row, one) for one in given], columns)))
-    return found
+    return found + _abilities(rows)
+
+
+def _abilities(rows: Sequence[Row]) -> list[Quality]:
+    """What lm-evaluation-harness measured, with half of the 95 % interval; a column a number, a line a method."""
+    measured = [row for row in rows if row.get("abilities")]
+    names = list(dict.fromkeys(name for row in measured for name in row["abilities"]))
+    columns = [_FIRST[0], *(Column(name, name, "of lm-evaluation-harness", "text") for name in names)]
+    lines = [[row["label"], *(_ability(row["abilities"].get(name)) for name in names)] for row in measured]
+    return [Quality("What else it can do (lm-evaluation-harness)", columns, lines)] if measured else []
+
+
+def _ability(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "-"
+    return f"{one['value']:.3f}" + (f" ±{1.96 * one['stderr']:.3f}" if one["stderr"] is not None else "")
 
 
 def table_columns(metrics: Iterable[Component]) -> list[Column]:
