@@ -12,6 +12,10 @@ from easyedit_unlearn.model.load import Precision
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results already in --out.")]
 Forget = Annotated[str, typer.Option(metavar="TASK[:SPLIT]|FILE", help="What to forget, e.g. facts:forget5.")]
+OptionalForget = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--forget", metavar="TASK[:SPLIT]|FILE", help="What to forget, e.g. facts:forget5."),
+]
 Retain = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="What a method may train on to keep.")]  # noqa: UP045
 Holdout = Annotated[Optional[str], typer.Option(metavar="TASK[:SPLIT]|FILE", help="Neighbours, only evaluated.")]  # noqa: UP045
 Changes = Annotated[

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import OutputExistsError
-from easyedit_unlearn.experiment.topics import Topic, neighbours_of, with_rephrases, write_questions
+from easyedit_unlearn.experiment.config import EvalConfig
+from easyedit_unlearn.experiment.topics import Topic, asked_about, neighbours_of, with_rephrases, write_questions
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.report.terminal import print_rows, short
-from easyedit_unlearn.storage import check_file, json_lines, write_text
-from easyedit_unlearn.types import ForgetSample
+from easyedit_unlearn.storage import check_file, json_lines, write_outputs, write_text
+from easyedit_unlearn.tasks.given import GivenSamples
+from easyedit_unlearn.types import ForgetSample, ModelPair
 
 
 def questions_command(
@@ -50,10 +54,28 @@ def questions_command(
     for path, samples in ((out, found), (neighbours, others)):
         if path is not None and samples:
             write_text(path, json_lines(map(_record, samples)))
-            rows = [(short(s.question), short(s.answer), s.subject or "") for s in samples]
-            print_rows(
-                Console(), f"{path}: {len(samples)} questions", ("question", "the model's answer", "subject"), rows
-            )
+            _show(f"{path}: {len(samples)} questions", samples)
+
+
+TOPIC = "topic.jsonl"
+"""In --out of ``run --topic``: what was asked about it."""
+
+
+def about_topic(topic: Topic, pair: ModelPair, config: EvalConfig, out: Path, progress: Progress) -> EvalConfig:
+    """Have the model write what is to be forgotten, into ``TOPIC``, and show it; the config with that, with a second
+    round as the group ``again``, and with neighbours where no holdout is named. Raises DataError when it cannot."""
+    first, again = asked_about(pair, topic, style=config.prompt, progress=progress)
+    others = [] if config.holdout else neighbours_of(pair, topic, style=config.prompt, progress=progress)
+    write_outputs(out, {TOPIC: json_lines(map(_record, first)).encode("utf-8")})
+    _show(f"{out / TOPIC}: {len(first)} questions", first)
+    found = replace(config, forget=GivenSamples.source(first))
+    found = replace(found, also={**config.also, "again": GivenSamples.source(again)}) if again else found
+    return replace(found, holdout=GivenSamples.source(others)) if others else found
+
+
+def _show(title: str, samples: Sequence[ForgetSample]) -> None:
+    rows = [(short(s.question), short(s.answer), s.subject or "") for s in samples]
+    print_rows(Console(), title, ("question", "the model's answer", "subject"), rows)
 
 
 def _record(sample: ForgetSample) -> dict[str, Any]:

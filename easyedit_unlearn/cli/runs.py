@@ -22,6 +22,7 @@ from easyedit_unlearn.cli.options import (
     Holdout,
     LmEval,
     LmEvalLimit,
+    OptionalForget,
     OptionalOut,
     Overwrite,
     Retain,
@@ -53,8 +54,12 @@ def run(
             "--model.",
         ),
     ],
-    forget: Forget,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model, results and reports go.")],
+    forget: OptionalForget = None,
+    topic: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="In its place, a person or thing: the model writes the questions."),
+    ] = None,
     retain: Retain = None,
     holdout: Holdout = None,
     also: Also = None,
@@ -85,11 +90,15 @@ def run(
     parsed = read_hparams(hparams, plugins, overrides)
     if model is None and not is_file(hparams):
         raise UnlearnError(f"{hparams} alone names no model: add --model DIR, a Hub name, or embedded")
+    if (forget is None) == (topic is None):
+        raise UnlearnError("name what to forget: --forget TASK[:SPLIT]|FILE, or --topic NAME")
     config = EvalConfig.for_methods(
         [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
         attacks=attacks, depth=depth, gradnorm=gradnorm, lm_eval=listed(lm_eval), lm_eval_limit=lm_eval_limit,
     )  # fmt: skip
     if dry_run:
+        if topic is not None:
+            raise UnlearnError("a topic's questions are written by the model: `easyedit-unlearn questions` shows them")
         from easyedit_unlearn.cli.dry_run import show_plan
 
         show_plan(
@@ -97,11 +106,13 @@ def run(
         )
         return
     from easyedit_unlearn.cli.unlearn import unlearn
+    from easyedit_unlearn.experiment.topics import Topic
 
     with interruptible(out):
         unlearn(
             [(hparams, overrides)], config, model or parsed.model_name, out, overwrite=overwrite, plugins=plugins,
             command=command_line(), save=True, record_questions=record_questions,
+            topic=None if topic is None else Topic(topic),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from easyedit_unlearn.cli.questions import TOPIC, about_topic
 from easyedit_unlearn.config.hparams import UnlearnHyperParams
 from easyedit_unlearn.environment import terminable
 from easyedit_unlearn.errors import DivergenceError
@@ -20,6 +21,7 @@ from easyedit_unlearn.experiment.plan import check_before
 from easyedit_unlearn.experiment.resolve import for_model, is_file, read_hparams
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.experiment.saving import save_unlearned
+from easyedit_unlearn.experiment.topics import Topic
 from easyedit_unlearn.model.checkpoint import ADAPTER, KNOWLEDGE
 from easyedit_unlearn.model.embedded import MODELS
 from easyedit_unlearn.model.load import load_model, placement
@@ -38,10 +40,11 @@ Named = tuple[str, Mapping[str, Any]]
 
 def unlearn(
     named: Sequence[Named], config: EvalConfig, model: Any, out: Path, *, overwrite: bool, plugins: Plugins,
-    command: str, save: bool, record_questions: bool = False,
+    command: str, save: bool, record_questions: bool = False, topic: Topic | None = None,
 ) -> None:  # fmt: skip
     """Run every hparams on one model and write the report; with ``save``, the (last) unlearned model as well, whose
-    record names what was to be forgotten by hashes or with ``record_questions`` in clear.
+    record names what was to be forgotten by hashes or with ``record_questions`` in clear. ``topic``: in place of the
+    config's forget set, about which the model first writes questions, to ``TOPIC`` in ``out``.
 
     Whatever was finished when something fails, Ctrl-C included, is in ``results.json``; the model is put back.
     """
@@ -51,10 +54,12 @@ def unlearn(
     check_before(
         read, config, plugins, out=out, model=model, derived=not all(is_file(name) for name, _ in named)
     )  # what is wrong is told before a model is loaded
-    prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER))
+    prepare_output(out, overwrite=overwrite, names=(*FILES, "model", ADAPTER, TOPIC))
     with Bars(Console(file=sys.stderr)) as bars:
         pair = loaded(model, bars, placement(read[0]))
         hparams = [for_model(name, pair, plugins, overrides) for name, overrides in named]
+        if topic is not None:
+            config = about_topic(topic, pair, config, out, bars.progress)
         run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
         run.results.command = command
         run.results.hparams = {one.alg_name: as_run(one) for one in hparams}

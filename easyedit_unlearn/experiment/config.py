@@ -23,7 +23,8 @@ class EvalConfig:
 
     Attributes:
         forget, retain, holdout: as the command line names sets (a task with its options and split, or a file), or as a
-            source. also: further groups by name, such as ``world_facts``.
+            source; ``forget`` is None while its questions are not written yet. also: further groups by name, such as
+            ``world_facts``.
         prompt: how questions are put. max_new_tokens: of a reply.
         as_reference: where to write this model's scores. retain_log: the scores of a model that never saw the forget
             set. attacks, depth: see ``evaluation.probes``. gradnorm: also measure gradients on forget and holdout, a
@@ -34,10 +35,10 @@ class EvalConfig:
         remember: keep what the model says on disk, and read it there the next time.
     """
 
-    forget: str | Source
+    forget: str | Source | None
     retain: str | Source | None = None
     holdout: str | Source | None = None
-    also: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, str | Source] = field(default_factory=dict)
     prompt: PromptStyle = "auto"
     max_new_tokens: int = 48
     as_reference: Path | None = None
@@ -57,7 +58,11 @@ class EvalConfig:
 
     @classmethod
     def for_methods(
-        cls, methods: Sequence[UnlearnHyperParams], forget: str | Source, retain: str | Source | None = None, **how: Any
+        cls,
+        methods: Sequence[UnlearnHyperParams],
+        forget: str | Source | None,
+        retain: str | Source | None = None,
+        **how: Any,
     ) -> EvalConfig:
         """To run methods: asked as the first one's hparams say; a retain set that is not named is the hparams' own.
 

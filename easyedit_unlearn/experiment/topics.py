@@ -82,6 +82,22 @@ def write_questions(
     return found
 
 
+def asked_about(
+    pair: ModelPair, topic: Topic, *, style: PromptStyle = "auto", progress: Progress = no_progress
+) -> tuple[list[ForgetSample], list[ForgetSample]]:  # fmt: skip
+    """The questions to forget, with rephrases, and those of a second round, none where it has nothing more to ask.
+
+    Raises:
+        DataError: see :func:`write_questions`.
+    """
+    first = write_questions(pair, topic, style=style, progress=progress)
+    first = with_rephrases(pair, first, seed=topic.seed, style=style, progress=progress)
+    try:
+        return first, write_questions(pair, topic, again=True, avoiding=first, style=style, progress=progress)
+    except DataError:
+        return first, []
+
+
 def with_rephrases(
     pair: ModelPair, samples: Sequence[ForgetSample], *, seed: int = 0, style: PromptStyle = "auto",
     progress: Progress = no_progress,

@@ -8,16 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
-from easyedit_unlearn.components import Options, Progress
+from easyedit_unlearn.components import Options
 from easyedit_unlearn.config.derive import hparams_name
 from easyedit_unlearn.environment import ONE_AT_A_TIME
-from easyedit_unlearn.errors import DataError, UnlearnError
+from easyedit_unlearn.errors import UnlearnError
 from easyedit_unlearn.experiment.choosing import Samples, chosen_method, nearest_first, off_topic, source_of
 from easyedit_unlearn.experiment.config import EvalConfig
 from easyedit_unlearn.experiment.resolve import for_model, is_file, with_text
 from easyedit_unlearn.experiment.result import UnlearnResult
 from easyedit_unlearn.experiment.run import Run
-from easyedit_unlearn.experiment.topics import Topic, with_rephrases, write_questions
+from easyedit_unlearn.experiment.topics import Topic, asked_about
 from easyedit_unlearn.model.device import free_memory
 from easyedit_unlearn.model.edits import Snapshot
 from easyedit_unlearn.model.load import Precision, load_model, placed
@@ -26,7 +26,7 @@ from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.tasks.facts import Facts
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.tasks.splits import Source, load, parse_split, pick
-from easyedit_unlearn.types import ForgetSample, ModelPair, ModelSpec
+from easyedit_unlearn.types import ModelPair, ModelSpec
 
 KEPT = 20
 """Of the bundled facts that a model knows, at most so many to retain, and as many to hold out."""
@@ -84,7 +84,8 @@ def unlearn(
         pair = model if isinstance(model, tuple) else load_model(model, **placed(device, dtype, device_map))
         asked: dict[str, Source] = {}
         if isinstance(forget, Topic):
-            forget, asked = _of_topic(forget, pair, bars.progress)
+            forget, again = asked_about(pair, forget, progress=bars.progress)
+            asked = {"again": GivenSamples.source(again)} if again else {}
         goal = source_of(forget, pair, plugins, "forget")
         name, why = _method(method, pair, parse_split(goal.split)[1] or len(load(goal)), plugins)
         hparams = with_text(for_model(name, pair, plugins, overrides), overrides or {}, plugins)
@@ -107,16 +108,6 @@ def unlearn(
     except BaseException:
         edit.undo(pair[0])
         raise
-
-
-def _of_topic(topic: Topic, pair: ModelPair, progress: Progress) -> tuple[list[ForgetSample], dict[str, Source]]:
-    """The questions to forget, and those of a second round as a group that is only evaluated, ``again``."""
-    first = with_rephrases(pair, write_questions(pair, topic, progress=progress), seed=topic.seed, progress=progress)
-    try:
-        second = write_questions(pair, topic, again=True, avoiding=first, progress=progress)
-    except DataError:  # it has nothing more to ask
-        return first, {}
-    return first, {"again": GivenSamples.source(second)}
 
 
 def _method(method: str, pair: ModelPair, count: int, plugins: Plugins) -> tuple[str, str]:
