@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.errors import OutputExistsError
+from easyedit_unlearn.leftovers import OLD, mark, sweep
 
 ADAPTER_FILE = "unlearning_adapter.safetensors"
 """What lies beside the weights of a checkpoint unlearned with GRACE or WISE."""
@@ -40,7 +41,8 @@ def write_text(path: Path, text: str) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file atomically: readers see the old content or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    sweep(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=mark(path))
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -56,7 +58,8 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
     waiting: dict[Path, Path] = {}
     try:
         for path, content in contents.items():
-            waiting[path] = path.with_name(f".{path.name}.{os.getpid()}")
+            sweep(path)
+            waiting[path] = path.with_name(f"{mark(path)}new")
             waiting[path].write_bytes(content)
         for path, written in waiting.items():
             written.replace(path)
@@ -99,12 +102,13 @@ def new_directory(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()  # a link to a folder stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    sweep(path)
+    filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=mark(path)))
     try:
         yield filling
         _record(filling, _files(filling))
         filling.chmod(0o777 & ~_umask())
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
+        old = path.with_name(f"{mark(path)}{OLD}")
         _refuse_strangers(path)
         with contextlib.suppress(FileNotFoundError):
             path.replace(old)
@@ -165,9 +169,20 @@ def check_output(
     for path in map(Path, inputs):
         if path.exists() and path.resolve().is_relative_to(out.resolve()):
             raise OutputExistsError(f"{out} is or holds {path}, which is read; choose another --out")
+    if names is None:
+        _check_place(out)
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(f"{out} already holds results; choose another --out, or add --overwrite")
     _refuse_strangers(out, names)
+
+
+def _check_place(out: Path) -> None:
+    """A folder that is replaced as a whole is made beside ``out`` and takes its name."""
+    place = next(folder for folder in out.resolve().parents if folder.exists())
+    if out.is_mount():
+        raise OutputExistsError(f"--out {out} is a mount point, which cannot be replaced; name a folder in it")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputExistsError(f"--out {out}: {place} cannot be written to; choose another --out")
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:

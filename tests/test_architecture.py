@@ -17,7 +17,7 @@ from easyedit_unlearn.plugins.load import default_plugins
 
 PACKAGE = Path(builtins.__file__).parent
 FLOORS = (
-    "errors types text storage progress versions environment yamls",
+    "errors types text leftovers storage progress versions environment yamls",
     "components results caches evaluation/judging",
     "plugins builtins model",
     "tasks",

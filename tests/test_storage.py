@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
 import pytest
 
 from easyedit_unlearn.errors import OutputExistsError
+from easyedit_unlearn.leftovers import sweep
 from easyedit_unlearn.storage import (
     MANIFEST,
     check_output,
@@ -84,3 +92,69 @@ def test_a_manifest_that_does_not_read_names_nothing(text, tmp_path):
     out = filled(tmp_path / "out")
     (out / MANIFEST).write_text(text)
     assert strangers(out) == ["model.safetensors", "part/one.json"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from easyedit_unlearn.storage import new_directory
+
+replace = Path.replace
+
+def killed(self, target):
+    if {when}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+
+Path.replace = killed
+with new_directory(Path(sys.argv[1])) as folder:
+    (folder / "model.safetensors").write_bytes(b"newer")
+"""
+
+
+def killed(out, when):
+    code = KILLED.format(when=when)
+    done = subprocess.run([sys.executable, "-c", code, str(out)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_killed_write_leaves_nothing_after_the_next(tmp_path):
+    out = filled(tmp_path / "out")
+    killed(out, "self.suffix != '.json' and target.name != 'out'")  # before the old is moved away
+    assert len(list(tmp_path.iterdir())) == 2 and (out / "model.safetensors").read_bytes() == b"new"
+    filled(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_there_comes_back_where_the_new_did_not_take_its_place(tmp_path):
+    out = filled(tmp_path / "out")
+    killed(out, "target.name == 'out'")
+    assert not out.exists()
+    sweep(out)
+    assert (out / "model.safetensors").read_bytes() == b"new" and strangers(out) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_only_what_the_dead_left_is_swept_away(tmp_path):
+    out, host = tmp_path / "out", socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = [f".out.{host}-{os.getpid()}.x", f".out.elsewhere-{dead.pid}.x", ".out.notes", f".other.{host}-{dead.pid}.x"]
+    for name in (*kept, f".out.{host}-{dead.pid}.x"):
+        (tmp_path / name).write_text("")
+    (tmp_path / f".out.{host}-{dead.pid}.dir").mkdir()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and len(list(tmp_path.iterdir())) > len(kept):
+        sweep(out)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_a_place_that_cannot_be_replaced_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.is_mount", lambda self: self.name == "out")
+    with pytest.raises(OutputExistsError, match="is a mount point"):
+        check_output(tmp_path / "out", overwrite=False)
+    check_output(tmp_path / "out", overwrite=False, names=["results.json"])  # written into, not replaced
+    monkeypatch.undo()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(OutputExistsError, match="cannot be written to"):
+        check_output(tmp_path / "out", overwrite=False)
