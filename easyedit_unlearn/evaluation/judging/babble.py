@@ -38,10 +38,10 @@ _BINDING = frozenset(
 def is_babble(reply: str, question: str | None = None) -> bool:
     """True if what a reply says, without what it thinks, says nothing.
 
-    That is: no letter or digit at all; the question again; the same over and over, a word six times on end; words that no sentence binds, or
-    pieces of words, of several scripts, and of signs; or another language than ``question``'s. Where its first sentence
-    says something, it does, whatever follows: a base model goes on until it is stopped. Not babble is what refuses, in
-    any language, and what is so short that it may be an answer.
+    That is: no letter or digit at all; the question again; the same over and over (a word six times on end); words that
+    no sentence binds, or pieces of words, of several scripts, and of signs; or another language than ``question``'s.
+    Where its first sentence says something, it does, whatever follows: a base model goes on until it is stopped. Not
+    babble is what refuses, in any language, and what is so short that it may be an answer.
     """
     said = answer_of(reply).strip()
     if not any(char.isalnum() for char in said):
