@@ -58,6 +58,28 @@ def test_a_question_is_enough(taught, graddiff, tmp_path):
         result.save(tmp_path / "again")
 
 
+def test_an_undo_that_failed_half_way_is_done_the_next_time(taught, graddiff, monkeypatch):
+    model, _ = taught
+    weights = copied_weights(model)
+    result = unlearn(taught, forget=[(QUESTION, ANSWER)], method=graddiff, **KEEP)
+    edited = copied_weights(model)
+    copy, done = torch.Tensor.copy_, []
+
+    def failing(self, other, *args):
+        if len(done) == 3:
+            raise MemoryError
+        done.append(1)
+        return copy(self, other, *args)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", failing)
+    with pytest.raises(MemoryError):
+        result.undo()
+    monkeypatch.undo()
+    assert not same_weights(model, weights) and not same_weights(model, edited)
+    result.undo()
+    assert same_weights(model, weights)
+
+
 def test_it_shows_itself_without_trusting_its_text(taught, graddiff):
     result = unlearn(taught, forget=[(QUESTION, ANSWER)], method=graddiff, **KEEP)
     assert "forget: still given" in repr(result)

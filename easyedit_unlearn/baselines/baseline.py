@@ -125,6 +125,7 @@ class Baseline(Method):
         train_on_parts(
             job.model, job.tokenizer, data, self.start(job.hparams), dict(self.remembers), job.hparams,
             progress=job.progress, layer=self.watches(job.model, job.hparams), names=names,
+            precision=job.hparams.unlearn.native.products,
         )  # fmt: skip
 
     @contextmanager

@@ -22,7 +22,7 @@ from easyedit_unlearn.baselines.settings import BaselineHyperParams
 from easyedit_unlearn.baselines.trainable import trainable
 from easyedit_unlearn.components import Progress
 from easyedit_unlearn.errors import DivergenceError
-from easyedit_unlearn.model.device import products
+from easyedit_unlearn.model.device import Products, products
 from easyedit_unlearn.model.inference import answer_logits, pad_id
 
 Batch = dict[str, torch.Tensor]
@@ -142,11 +142,12 @@ def train_on_parts(
     progress: Progress,
     layer: str | None = None,
     names: Collection[str] | None = None,
+    precision: Products = "auto",
 ) -> None:
     """:func:`train` where the loss is made of the answers in each part of a batch, of what the frozen model made of the
     parts in ``remembers``, and of the outputs of ``layer``. A loss that has a ``step_end`` or an ``epoch_end`` is told
-    of every step or epoch."""
-    padding, count, precision = pad_id(tokenizer), len(data.parts), hparams.unlearn.native.products
+    of every step or epoch. ``precision``: of the matrix products."""
+    padding, count = pad_id(tokenizer), len(data.parts)
 
     def of_batch(model: Any, batch: Batch) -> torch.Tensor:
         with products(model, precision):

@@ -27,11 +27,13 @@ class Edit:
         self._put(model, 1)
 
     def stands(self, model: PreTrainedModel) -> bool:
-        """True if the model is, where this edit changed it, as the edit left it."""
+        """True if the model is, where this edit changed it, as the edit left it, or as it was before: an undoing may
+        have failed half way."""
         parameters, beside = dict(model.named_parameters()), attached(model)
-        return all(torch.equal(parameters[name], new) for name, (_, new) in self.weights.items()) and all(
-            beside.get(name) is new for name, (_, new) in self.adapters.items()
-        )
+        return all(
+            torch.equal(parameters[name], new) or torch.equal(parameters[name], old)
+            for name, (old, new) in self.weights.items()
+        ) and all(any(beside.get(name) is one for one in both) for name, both in self.adapters.items())
 
     def undo(self, model: PreTrainedModel) -> None:
         """Bitwise the model before."""
