@@ -178,9 +178,9 @@ def check_output(
 
 def _check_place(out: Path) -> None:
     """A folder that is replaced as a whole is made beside ``out`` and takes its name."""
-    place = next(folder for folder in out.resolve().parents if folder.exists())
     if out.is_mount():
         raise OutputExistsError(f"--out {out} is a mount point, which cannot be replaced; name a folder in it")
+    place = next(folder for folder in out.resolve().parents if folder.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputExistsError(f"--out {out}: {place} cannot be written to; choose another --out")
 

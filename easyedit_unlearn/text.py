@@ -36,11 +36,11 @@ def sentences(text: str) -> list[str]:
 
 
 def whole_sentences(text: str) -> str:
-    """``text`` up to the end of its last whole sentence; all of it where it has none."""
-    found = sentences(text)
-    while len(found) > 1 and not ends_sentence(found[-1]):
-        found.pop()
-    return " ".join(found)
+    """``text``, as it stands, up to the end of its last whole sentence; all of it where it has none. A list's number
+    ("2.") ends none."""
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text)]
+    whole = (text[:end] for end in reversed(ends) if not re.search(r"(^|\s)\d{1,2}\.$", text[:end]))
+    return next((part for part in whole if ends_sentence(part)), text)
 
 
 def ends_sentence(text: str) -> bool:

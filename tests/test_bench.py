@@ -236,6 +236,31 @@ def test_two_benches_on_one_folder_run_each_cell_once(grid, tmp_path, counted):
     assert not list((out / "cells").glob(".*"))
 
 
+def test_two_benches_that_teach_in_other_orders_do_not_wait_for_each_other(grid, tmp_path, monkeypatch):
+    """Each has claimed what the other comes to next: neither may keep it while it waits."""
+    taught, forwards = [], {}
+
+    def execute(jobs, count, _logs, _said, claim):
+        mine = forwards.setdefault(threading.get_ident(), len(forwards) == 0)
+        keys = list(jobs) if mine else list(jobs)[::-1]
+        for key in [key for key in keys if claim(key)]:
+            time.sleep(0.2)
+            taught.append(key)
+            yield key, {"status": "done", "rows": [], "samples": [], "before": {}}
+
+    monkeypatch.setitem(benches.EXECUTORS, "counted", execute)
+    facts = yaml.safe_load(grid.read_text())["defaults"]["sets"]["forget"].rpartition(":")[0]
+    tiny = str(tmp_path / "tiny-llama")
+    models = [{"model": tiny, "label": str(n), "finetune": [f"{facts}:first{n}"]} for n in (2, 3)]
+    changed(grid, blocks=[{"methods": [str(tmp_path / "icr.yaml")], "models": models}])
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(run_here, grid, tmp_path / "out") for _ in range(2)]
+        found = [one.result(timeout=60) for one in waiting]
+    assert all(not one.missing for one in found)
+    assert sorted(key for key in taught if not key.startswith("teach")) == sorted(found[0].cells)
+    assert not list((tmp_path / "out" / "cells").glob(".*"))
+
+
 def test_a_cell_that_another_bench_left_undone_is_run(grid, tmp_path, counted):
     """It failed there, was interrupted or killed: its claim is gone, and so is what it would have written."""
     out = tmp_path / "out"

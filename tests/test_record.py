@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from easyedit_unlearn import ForgetSample, unlearn
+from easyedit_unlearn.artefacts.export import export, put_on
 from easyedit_unlearn.cli.app import app
 from easyedit_unlearn.errors import DataError
 from easyedit_unlearn.experiment.config import EvalConfig
-from easyedit_unlearn.experiment.record import read_record
+from easyedit_unlearn.experiment.record import differences, read_record
 from easyedit_unlearn.experiment.run import Run
 from easyedit_unlearn.experiment.verifying import verify
 from easyedit_unlearn.model.checkpoint import hashed, recorded_knowledge
@@ -100,6 +101,48 @@ def test_a_memory_is_part_of_it_and_the_card_says_how_to_load_it(taught, tmp_pat
     (folder / "unlearning_adapter.safetensors").unlink()
     found = verify(record, folder, ASKED)
     assert found.changed == ["unlearning_adapter.safetensors"] and not found.holds
+
+
+def test_a_copy_holds_to_the_record_too(taught, tmp_path):
+    changes = {"n_iter": 30, "edit_lr": 1.0, "eps": 1.0, "inner_params": ["model.layers[1].mlp.down_proj.weight"]}
+    settings = "{engine: native, prompt: chat, max_new_tokens: 8, native: {fact_token: last}}"
+    folder = saved(taught, tmp_path, "GRACE", settings, **changes)
+    for number in range(4):  # the order within a safetensors file is drawn anew each time it is written
+        export(folder, "full", tmp_path / f"copy{number}")
+        assert differences(read_record(folder), tmp_path / f"copy{number}") == []
+
+
+def test_what_is_taken_back_keeps_no_record_of_it(taught, taught_path, tmp_path):
+    folder = saved(taught, tmp_path)
+    export(folder, "delta", tmp_path / "delta", base=str(taught_path))
+    put_on(tmp_path / "delta", folder, tmp_path / "back", undo=True)
+    assert not any((tmp_path / "back" / name).exists() for name in ("unlearning.json", "README.md"))
+    assert (folder / "unlearning.json").is_file()  # the copy was changed, not this
+    (taught_path / "README.md").write_text("Somebody's card.")
+    put_on(tmp_path / "delta", taught_path, None)
+    assert (taught_path / "README.md").read_text() == "Somebody's card."
+
+
+def test_a_prompt_that_names_what_it_hides_is_said_to(taught, tmp_path):
+    folder = saved(taught, tmp_path, "ICR")
+    assert QUESTION in (folder / "system_prompt.txt").read_text()
+    assert "names what was to be forgotten" in (folder / "README.md").read_text()
+
+
+def test_what_was_run_tells_no_more(taught_path, facts_file, tmp_path):
+    """On the command line, with probes, ids and settings that name it all."""
+    path = tmp_path / "minas-questions.jsonl"
+    path.write_text("".join(f"{json.dumps({'question': q, 'answer': a})}\n" for q, a, _ in FACTS))
+    settings = f"{{prompt: chat, max_new_tokens: 8, target: {{builder: fixed, text: 'Not a word on Arda.'}}}}"
+    hparams = write_hparams(tmp_path / "h.yaml", "GradDiff", settings, learning_rate=5e-4, num_train_epochs=20)
+    run = ["run", str(hparams), "--model", str(taught_path), "--out", str(tmp_path / "out"), "--depth"]
+    done = CliRunner().invoke(app, [*run, "--forget", f"{path}:forget2", "--retain", f"{path}:retain"])
+    assert done.exit_code == 0, done.output
+    beside = tmp_path / "out" / "model"
+    for name in ("unlearning.json", "README.md", "unlearned_from.json", "known_before_unlearning.json"):
+        text = (beside / name).read_text().casefold()
+        assert not any(word in text for word in (ANSWER.casefold(), "arda", "capital")), name
+    assert read_record(beside).measures["probes"]["facts"] >= 1
 
 
 def test_the_card_is_one_for_the_hub(taught, tmp_path):

@@ -31,6 +31,9 @@ def test_whole_sentences():
     assert whole_sentences("It is Bree. It lies on the") == "It is Bree."
     assert whole_sentences("It is Bree. It lies on the hill.") == "It is Bree. It lies on the hill."
     assert whole_sentences("It lies on the") == "It lies on the"
+    listed = "It is:\n\n1. Paris, France.\n2. Lyon, and"
+    assert whole_sentences(listed) == "It is:\n\n1. Paris, France."
+    assert whole_sentences("By J. R. R. Tolkien, who") == "By J. R. R. Tolkien, who"
 
 
 def test_a_reply_as_long_as_it_may_be_is_unfinished(taught):
@@ -71,13 +74,15 @@ def test_what_is_asked_again_is_unfinished_where_it_is_cut(taught):
         assert type(left["ground_truth"]) is kind
 
 
-def test_replies_are_filled_in_once(taught, hparams):
+def test_replies_are_filled_in_once(taught, hparams, monkeypatch):
     hparams.unlearn = replace(hparams.unlearn, max_new_tokens=len(taught[1](FACTS[0][1]).input_ids))
     samples = [ForgetSample("1", *FACTS[0][:2]), ForgetSample("2", *FACTS[1][:2], response="As the user has it")]
     one, other = filled = with_responses(*taught, samples, hparams.unlearn)
     assert isinstance(one.response, Unfinished) and one.response.startswith(FACTS[0][1][:3])
     assert other == samples[1]
-    assert with_responses(*taught, filled, hparams.unlearn) == filled
+    monkeypatch.setattr("easyedit_unlearn.host.retain.ask_all", lambda *given, **_: [1 / 0 for _ in given[2]])
+    again = with_responses(*taught, filled, hparams.unlearn)
+    assert again == filled and isinstance(again[0].response, Unfinished)
 
 
 def test_a_method_trains_on_no_end_that_the_model_did_not_say(taught, facts_file, hparams, monkeypatch):

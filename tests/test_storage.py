@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import time
 import pytest
 
 from easyedit_unlearn.errors import OutputExistsError
-from easyedit_unlearn.leftovers import sweep
+from easyedit_unlearn.leftovers import mark, sweep
 from easyedit_unlearn.storage import (
     MANIFEST,
     check_output,
@@ -136,7 +135,7 @@ def test_what_was_there_comes_back_where_the_new_did_not_take_its_place(tmp_path
 
 
 def test_only_what_the_dead_left_is_swept_away(tmp_path):
-    out, host = tmp_path / "out", socket.gethostname()
+    out, host = tmp_path / "out", mark(tmp_path / "out").split(".")[2].rpartition("-")[0]
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     kept = [f".out.{host}-{os.getpid()}.x", f".out.elsewhere-{dead.pid}.x", ".out.notes", f".other.{host}-{dead.pid}.x"]

@@ -69,7 +69,7 @@ def test_a_topic_in_one_command(taught_path, facts_file, tmp_path, monkeypatch):
     start = ["run", str(hparams), "--model", str(taught_path), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [*start, "--topic", "Arda", "--retain", f"{facts_file}:retain2"])
     assert done.exit_code == 0, done.output
-    assert "topic.jsonl: 2 questions" in done.output
+    assert "Arda: 2 questions" in done.output
     written = [json.loads(line) for line in (tmp_path / "out" / "topic.jsonl").read_text().splitlines()]
     assert [row["question"] for row in written] == [sample.question for sample in about]
     results = json.loads((tmp_path / "out" / "results.json").read_text())

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from easyedit_unlearn.artefacts import delta
+from easyedit_unlearn.artefacts.tensors import Checkpoint
 from easyedit_unlearn.errors import ConfigError, DataError
 from easyedit_unlearn.model.checkpoint import BASE_RECORD, CARD, KNOWLEDGE, RECORD, SYSTEM_PROMPT, save_checkpoint
 from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import load_model
-from easyedit_unlearn.storage import check_output, new_directory
+from easyedit_unlearn.storage import check_output, new_directory, strangers
 
 KINDS = ("delta", "lora", "full")
 
@@ -52,7 +53,12 @@ def export(source: Path, kind: str, out: Path, *, base: str | None = None, overw
 
 def put_on(made: Path, checkpoint: Path, out: Path | None, *, undo: bool = False, overwrite: bool = False) -> str:
     """Apply or revert a delta, in place, or on a copy at ``out``. Raises as ``delta.apply`` and ``delta.revert``."""
-    act = delta.revert if undo else delta.apply
+    flip = delta.revert if undo else delta.apply
+
+    def act(made: Path, folder: Path) -> None:
+        flip(made, folder)
+        _drop_stale_record(folder)
+
     if out is None:
         act(made, checkpoint)
     else:
@@ -61,6 +67,20 @@ def put_on(made: Path, checkpoint: Path, out: Path | None, *, undo: bool = False
             shutil.copytree(checkpoint, filling, dirs_exist_ok=True)
             act(made, filling)
     return f"{out or checkpoint}: {'is the model before' if undo else 'is the unlearned model'}"
+
+
+def _drop_stale_record(folder: Path) -> None:
+    """The record and the card of other weights than those that lie there now would be lies."""
+    try:
+        record: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        recorded = record["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    if recorded != Checkpoint(folder).fingerprint():
+        unknown = strangers(folder)
+        for name in (RECORD, CARD):
+            if name not in unknown:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _full(source: Path, out: Path, base: str | None) -> str:

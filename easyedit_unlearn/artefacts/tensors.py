@@ -22,6 +22,23 @@ _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 
 
+def tensors_digest(path: Path) -> str:
+    """SHA-256 over a safetensors file's tensors and what it says of them, however they are ordered in it.
+
+    Raises:
+        DataError: it is none.
+    """
+    whole = hashlib.sha256()
+    try:
+        with safe_open(path, framework="pt") as opened:
+            whole.update(json.dumps(opened.metadata() or {}, sort_keys=True).encode())
+            for name in sorted(opened.keys()):
+                add_tensor(whole, name, opened.get_tensor(name))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path}: is no safetensors file: {error}") from None
+    return whole.hexdigest()
+
+
 class Checkpoint:
     """A folder with ``model.safetensors``, or its shards and their index.
 

@@ -35,7 +35,8 @@ def remember(
     layer: str | None = None,
 ) -> dict[int, Tensor]:
     """By index of the pair: its answer's log-probability, (); the logits that predict its answer tokens, (tokens,
-    vocabulary), in the model's own precision; or the outputs of ``layer`` at those tokens, (tokens, d_model).
+    vocabulary), in the precision in which the model puts them out; or the outputs of ``layer`` at those tokens,
+    (tokens, d_model).
 
     ``scratch`` must outlive the result.
     """

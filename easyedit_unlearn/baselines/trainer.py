@@ -149,9 +149,9 @@ def train_on_parts(
     of every step or epoch. ``precision``: of the matrix products."""
     padding, count = pad_id(tokenizer), len(data.parts)
 
-    def of_batch(model: Any, batch: Batch) -> torch.Tensor:
+    def of_batch(run: Any, batch: Batch) -> torch.Tensor:  # ``run`` may be wrapped for several processes
         with products(model, precision):
-            logits, labels = answer_logits(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+            logits, labels = answer_logits(run, batch["input_ids"], batch["labels"], batch["attention_mask"])
         hidden = seen[0].chunk(count) if layer else [None] * count
         parts = zip(data.parts, logits.chunk(count), labels.chunk(count), hidden, strict=True)
         answers = {part: Answers.of(z, y, batch.get(f"{part}_reference"), h) for part, z, y, h in parts}

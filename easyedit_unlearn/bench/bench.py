@@ -65,15 +65,16 @@ class Bench:
         """Run these cells but for those of another bench, which are returned."""
         checkpoints, failures = self._teach(keys, executor, count, live)
         jobs: dict[str, Job] = {}
+        elsewhere = set(keys)
+        claim = partial(self._claim, elsewhere, live)
         for key in keys:
             cell = self.cells[key]
             model = model_key(cell, self._plugins) if cell.finetune else None
-            if model in failures:
-                self._record(key, failed(f"its model was not taught: {failures[model]}"), live)
-            else:
+            if model not in failures:
                 jobs[key] = {"cell": cell.model_dump(mode="json"), "model": checkpoints.get(model) if model else None}
-        elsewhere = set(jobs)
-        ended = EXECUTORS[executor](jobs, count, self.out / LOGS, live.said, partial(self._claim, elsewhere, live))
+            elif claim(key):
+                self._record(key, failed(f"its model was not taught: {failures[model]}"), live)
+        ended = EXECUTORS[executor](jobs, count, self.out / LOGS, live.said, claim)
         with closing(ended) as outcomes:  # an interrupt ends the workers
             for key, outcome in outcomes:
                 self._record(key, outcome, live)
@@ -100,14 +101,19 @@ class Bench:
         }
         for key, cell in wanted.items():
             live.names[f"teach-{key}"] = f"teaching {cell.label}"
-        errors = {}
-        claim = partial(self._claims.take, wait=-1)  # who comes second finds it taught
-        with closing(EXECUTORS[executor](jobs, count, self.out / LOGS, live.said, claim)) as outcomes:
-            for key, outcome in outcomes:
-                self._claims.leave(key)
-                live.done(key, None)
-                if outcome["status"] != "done":
-                    errors[key.removeprefix("teach-")] = outcome["error"]
+        errors, done = {}, set[str]()
+        while jobs:
+            with closing(EXECUTORS[executor](jobs, count, self.out / LOGS, live.said, self._claims.take)) as outcomes:
+                for key, outcome in outcomes:
+                    self._claims.leave(key)
+                    live.done(key, None)
+                    done.add(key)
+                    if outcome["status"] != "done":
+                        errors[key.removeprefix("teach-")] = outcome["error"]
+            jobs = {key: job for key, job in jobs.items() if key not in done}
+            for key in jobs:  # who comes second finds it taught
+                live.said(key, "is taught by another bench")
+                self._claims.await_other(key)
         return folders, errors
 
     def _record(self, key: str, outcome: Outcome, live: Live) -> None:
@@ -121,20 +127,22 @@ class Bench:
         if not self._claims.take(key):
             return False
         elsewhere.discard(key)
-        return not self._found(key, live)
+        if self._found(key, live):
+            self._claims.leave(key)
+            return False
+        return True
 
     def _awaited(self, key: str, live: Live) -> bool:
-        """Wait for the bench that runs a cell. True if it brought it to an end; else the cell is ours."""
-        self._claims.take(key, wait=-1)
+        """Wait for the bench that runs a cell. True if it brought it to an end; else it is anybody's again."""
+        self._claims.await_other(key)
         return self._found(key, live)
 
     def _found(self, key: str, live: Live) -> bool:
-        """True if another bench has brought a cell to an end since; it is left then."""
+        """True if another bench has brought a cell to an end since."""
         found = self._read(key)
         if found is None or found["status"] != "done":
             return False
         self.outcomes[key] = found
-        self._claims.leave(key)
         live.done(key, found)
         return True
 

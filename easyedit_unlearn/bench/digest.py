@@ -14,6 +14,7 @@ from easyedit_unlearn.config.derive import reference_file
 from easyedit_unlearn.config.shipped import resolve_path, shipped_hparams
 from easyedit_unlearn.experiment.resolve import is_file, read_hparams
 from easyedit_unlearn.host.find import find_host
+from easyedit_unlearn.model.device import multiplies_bfloat16
 from easyedit_unlearn.model.embedded import embedded_path, is_embedded
 from easyedit_unlearn.model.load import placement
 from easyedit_unlearn.plugins.load import Plugins
@@ -44,6 +45,7 @@ def cell_key(cell: Cell, plugins: Plugins) -> str:
         _digest(repr(load(own))) if own else "",
         [[info.name, info.version] for info in plugins.infos],
         placement(None)["device"],
+        multiplies_bfloat16(placement(None)["device"]),
         [_samples(text, plugins) for text in texts if text],
         _model(cell.model),
         str(find_host()),

@@ -74,8 +74,11 @@ def on_ray(jobs: Mapping[str, Job], count: int, logs: Path, said: Said, claim: C
         ray.init(log_to_driver=False, include_dashboard=False, num_cpus=None if _address() else max(count, 1))
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_on_ray)  # its memory goes with it
-    waiting = {remote.remote(dict(job)): key for key, job in jobs.items() if claim(key)}
+    waiting = dict[Any, str]()
     try:
+        for key, job in jobs.items():
+            if claim(key):
+                waiting[remote.remote(dict(job))] = key
         for key in waiting.values():
             said(key, "on the cluster")
         while waiting:

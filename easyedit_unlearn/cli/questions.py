@@ -18,7 +18,7 @@ from easyedit_unlearn.experiment.topics import Topic, asked_about, neighbours_of
 from easyedit_unlearn.model.load import load_model
 from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.report.terminal import print_rows, short
-from easyedit_unlearn.storage import check_file, json_lines, write_outputs, write_text
+from easyedit_unlearn.storage import check_file, json_lines, write_text
 from easyedit_unlearn.tasks.given import GivenSamples
 from easyedit_unlearn.types import ForgetSample, ModelPair
 
@@ -61,16 +61,20 @@ TOPIC = "topic.jsonl"
 """In --out of ``run --topic``: what was asked about it."""
 
 
-def about_topic(topic: Topic, pair: ModelPair, config: EvalConfig, out: Path, progress: Progress) -> EvalConfig:
-    """Have the model write what is to be forgotten, into ``TOPIC``, and show it; the config with that, with a second
-    round as the group ``again``, and with neighbours where no holdout is named. Raises DataError when it cannot."""
+def about_topic(topic: Topic, pair: ModelPair, config: EvalConfig, progress: Progress) -> tuple[EvalConfig, bytes]:
+    """Have the model write what is to be forgotten, and show it: the config with that, with a second round as the group
+    ``again``, and with neighbours where no holdout is named; and what ``TOPIC`` is to hold.
+
+    Raises:
+        DataError: it cannot.
+    """
     first, again = asked_about(pair, topic, style=config.prompt, progress=progress)
     others = [] if config.holdout else neighbours_of(pair, topic, style=config.prompt, progress=progress)
-    write_outputs(out, {TOPIC: json_lines(map(_record, first)).encode("utf-8")})
-    _show(f"{out / TOPIC}: {len(first)} questions", first)
+    _show(f"{topic.name}: {len(first)} questions", first)
     found = replace(config, forget=GivenSamples.source(first))
     found = replace(found, also={**config.also, "again": GivenSamples.source(again)}) if again else found
-    return replace(found, holdout=GivenSamples.source(others)) if others else found
+    found = replace(found, holdout=GivenSamples.source(others)) if others else found
+    return found, json_lines(map(_record, first)).encode("utf-8")
 
 
 def _show(title: str, samples: Sequence[ForgetSample]) -> None:

@@ -96,6 +96,8 @@ def run(
         [parsed], forget, retain, holdout=holdout, also=dict(map(named, also or [])), retain_log=retain_log,
         attacks=attacks, depth=depth, gradnorm=gradnorm, lm_eval=listed(lm_eval), lm_eval_limit=lm_eval_limit,
     )  # fmt: skip
+    if topic is not None and "again" in config.also:
+        raise UnlearnError("--also again: so is called the second round about a topic; choose another name")
     if dry_run:
         if topic is not None:
             raise UnlearnError("a topic's questions are written by the model: `easyedit-unlearn questions` shows them")

@@ -31,7 +31,7 @@ from easyedit_unlearn.progress import Bars
 from easyedit_unlearn.report.pages import FILES, write_report
 from easyedit_unlearn.report.table import table_columns
 from easyedit_unlearn.report.terminal import print_probes, print_report
-from easyedit_unlearn.storage import prepare_output, remove_outputs
+from easyedit_unlearn.storage import prepare_output, remove_outputs, strangers, write_outputs
 from easyedit_unlearn.types import ModelPair
 
 Named = tuple[str, Mapping[str, Any]]
@@ -58,8 +58,9 @@ def unlearn(
     with Bars(Console(file=sys.stderr)) as bars:
         pair = loaded(model, bars, placement(read[0]))
         hparams = [for_model(name, pair, plugins, overrides) for name, overrides in named]
+        asked = None
         if topic is not None:
-            config = about_topic(topic, pair, config, out, bars.progress)
+            config, asked = about_topic(topic, pair, config, bars.progress)
         run = Run(pair, config, label=label_of(model), plugins=plugins, progress=bars.progress)
         run.results.command = command
         run.results.hparams = {one.alg_name: as_run(one) for one in hparams}
@@ -67,6 +68,7 @@ def unlearn(
         for one in hparams:
             run.check(one)  # what fails until here leaves earlier results as they are
         with _recorded(run, out):
+            _note_topic(out, asked)
             run.evaluate_before()
             for one in hparams:
                 try:
@@ -81,8 +83,21 @@ def unlearn(
     print_report(Console(file=sys.stdout), run.results, table_columns(plugins.metrics))
     for row in run.results.rows:
         print_probes(Console(file=sys.stdout), row)
-    files = [*FILES, *["model/"] * save, *[f"{ADAPTER}/"] * (save and run.lora is not None)]
+    files = [
+        *FILES,
+        *[TOPIC] * (topic is not None),
+        *["model/"] * save,
+        *[f"{ADAPTER}/"] * (save and run.lora is not None),
+    ]
     print(f"\nwritten: {out}/{', '.join(files)}")  # noqa: T201
+
+
+def _note_topic(out: Path, asked: bytes | None) -> None:
+    """What was asked about a topic, for good; of a run without one, none of an earlier run's is left."""
+    if asked is not None:
+        write_outputs(out, {TOPIC: asked})
+    elif TOPIC not in strangers(out):
+        (out / TOPIC).unlink(missing_ok=True)
 
 
 def _save(run: Run, unlearned: Any, out: Path, clear: bool) -> None:

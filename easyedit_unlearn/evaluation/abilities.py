@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -16,6 +17,8 @@ import yaml
 from easyedit_unlearn.components import Progress, no_progress
 from easyedit_unlearn.environment import own_random_state
 from easyedit_unlearn.errors import ConfigError, UnlearnError, suggest
+from easyedit_unlearn.model.inference import pad_id
+from easyedit_unlearn.model.shared import by_token
 from easyedit_unlearn.types import PreTrainedModel, PreTrainedTokenizerBase
 from easyedit_unlearn.yamls import load_yaml
 
@@ -62,14 +65,19 @@ def abilities(
         UnlearnError: a task cannot be run; in one line.
     """
     advance, found = progress("lm-evaluation-harness: tasks", len(tasks)), dict[str, Ability]()
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
+    mine = copy.deepcopy(tokenizer)  # the harness gives it a pad token, or a new one that the model does not have
+    if mine.pad_token_id is None:
+        mine.pad_token_id = pad_id(tokenizer)
+    rows = batch_size if by_token(model) else 1  # without a mask, padding would decide whether a memory acts
     try:
         for task in tasks:
             name = task if isinstance(task, str) else str(task["task"])
-            found |= _run(model, tokenizer, name, task, limit, system, batch_size)
+            found |= _run(model, mine, name, task, limit, system, rows)
             advance(1)
     finally:
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
     return found
 
 

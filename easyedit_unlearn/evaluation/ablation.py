@@ -29,6 +29,7 @@ EDITED = 5
 LEADING = 2
 """Singular directions that are taken out of each."""
 _ROWS = 16
+_WHOLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def without_refusing(
@@ -105,7 +106,7 @@ def _written(model: PreTrainedModel) -> dict[str, Tensor]:
         except ConfigError:
             continue
         weight = key_value_weight(model.get_submodule(name))
-        if weight.is_floating_point() and not weight.is_meta:
+        if weight.dtype in _WHOLE and not weight.is_meta:
             found[name] = weight
     return found
 
@@ -115,12 +116,13 @@ def leading(weight: Float[Tensor, "d_out d_in"], count: int) -> tuple[Tensor, Te
     smaller Gram matrix is solved."""
     wide = weight.detach().float() if weight.dtype in (torch.float16, torch.bfloat16) else weight.detach()
     tall = wide if len(wide) >= wide.shape[1] else wide.T
-    values, right = torch.linalg.eigh((tall.T @ tall).double())
+    tall = tall.to("cpu" if tall.device.type == "mps" else tall.device).double()  # which has no float64
+    values, right = torch.linalg.eigh(tall.T @ tall)
     kept = min(count + 3, len(values))
     values, right = values.flip(0)[:kept].clamp(min=0).sqrt(), right.flip(1)[:, :kept]
-    left = (tall.double() @ right) / values.clamp(min=torch.finfo(torch.float64).tiny)
-    factors = (left, right) if tall is wide else (right, left)
-    return factors[0].to(wide.dtype), values.to(wide.dtype), factors[1].to(wide.dtype)
+    left = (tall @ right) / values.clamp(min=torch.finfo(torch.float64).tiny)
+    factors = (left, right) if len(tall) == len(wide) else (right, left)
+    return factors[0].to(wide), values.to(wide), factors[1].to(wide)
 
 
 def _last_outputs(

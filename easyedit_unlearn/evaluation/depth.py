@@ -91,7 +91,8 @@ def trained_on_text(
     (arXiv 2310.03693 of refusals)."""
     ids = list(tokenizer(plain_text(), add_special_tokens=False).input_ids)
     begin = beginning(tokenizer) or ids[:1]
-    windows = [(begin, ids[start : start + _WINDOW]) for start in range(0, len(ids), _WINDOW)]
+    size = min(_WINDOW, (context_length(model) or 2**30) - len(begin))
+    windows = [(begin, ids[start : start + size]) for start in range(0, len(ids), size)]
     with undone(model):
         trained = _taught(model, tokenizer, windows, steps, learning_rate, progress("training on text", steps))
         return list(ask(gone)) if trained else [None] * len(gone)

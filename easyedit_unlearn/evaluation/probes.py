@@ -117,7 +117,7 @@ def _depth(
 
 
 def _declined_and_answered(evaluation: Evaluation, asking: Asking) -> tuple[list[str], list[str]]:
-    """Prompts of the forget set that the model declines now, and known ones of the neighbours that it answers."""
+    """Prompts of the forget set that the model declines now, and ones of the neighbours that it answers."""
     declined, answered = [], []
     for seen in (scored.observation for scored in evaluation.scored):
         if seen.group == "forget" and is_refusal(seen.text, seen.prompt, seen.sample.answers, seen.targets):

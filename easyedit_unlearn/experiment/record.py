@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from easyedit_unlearn.artefacts.tensors import Checkpoint
+from easyedit_unlearn.artefacts.tensors import Checkpoint, tensors_digest
 from easyedit_unlearn.errors import DataError, brief
 from easyedit_unlearn.evaluation.judging import gives_answer, is_refusal
 from easyedit_unlearn.experiment.run import Run
@@ -47,11 +47,11 @@ class UnlearningRecord(BaseModel):
 
     Attributes:
         base, date, command: the model it was made of, when, and how. verdict: in words. measures: of the table and
-            beside it, numbers alone; with how it was made. hparams: of the method, as a file.
+            beside it, numbers alone; with how it was made. hparams: of the method, as a file; of a record in clear.
         prompt, max_new_tokens: how it was asked. facts: what was to be forgotten.
         sets: how many questions each other set had.
         fingerprint: SHA-256 over the checkpoint's tensors (``artefacts.tensors.Checkpoint``). beside: the same over
-            the files that act beside them, by name.
+            what acts beside them, by file.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -87,7 +87,7 @@ def record_of(run: Run, folder: Path, *, clear: bool = False) -> UnlearningRecor
         command=run.results.command if clear else "",
         verdict=verdict(row) or "",
         measures=_measures(row),
-        hparams=run.results.hparams.get(row["method"]),
+        hparams=run.results.hparams.get(row["method"]) if clear else None,  # it may name files, refusals, a topic
         prompt=run.config.prompt,
         max_new_tokens=run.config.max_new_tokens,
         facts=[_fact(samples[key], reply, run.selection.known, clear) for key, reply in told.items()],
@@ -145,7 +145,9 @@ def _fact(sample: ForgetSample, reply: str, known: frozenset[str], clear: bool) 
 def _measures(row: Row) -> dict[str, Any]:
     """Numbers, however deep, and what says how they were made; no text of a question or a reply."""
     about = {key: value for key, value in row.items() if key in _DESCRIBING}
-    return _numbers({key: value for key, value in row.items() if key != "subjects"}) | about
+    probes = {key: value for key, value in (row.get("probes") or {}).items() if key != "samples"}  # ids may tell
+    told = {key: value for key, value in row.items() if key != "subjects"} | ({"probes": probes} if probes else {})
+    return _numbers(told) | about
 
 
 def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,8 +161,10 @@ def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _only_numbers(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(n, int | float) for n in value)
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return listed and bool(value) and all(isinstance(n, int | float) for n in value)
 
 
 def _beside(folder: Path) -> dict[str, str]:
-    return {name: sha256_of(folder / name) for name in (ADAPTER_FILE, SYSTEM_PROMPT) if (folder / name).is_file()}
+    digests = {ADAPTER_FILE: tensors_digest, SYSTEM_PROMPT: sha256_of}
+    return {name: of(folder / name) for name, of in digests.items() if (folder / name).is_file()}

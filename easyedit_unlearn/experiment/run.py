@@ -174,8 +174,8 @@ class Run:
             named = with_subjects(self.model, self.tokenizer, whole.forget, hparams, self.progress)
             hparams = with_groups(self.model, self.tokenizer, named, hparams)
             about = row_of(described(hparams, str(import_host())), found_subjects(whole.forget, named))
-            forget = self._to_the_end(named, hparams)
-            retain = self._to_the_end(whole.retain, hparams) if hparams.method.reads_retain else whole.retain
+            forget = self._with_replies(named, hparams)
+            retain = self._with_replies(whole.retain, hparams) if hparams.method.reads_retain else whole.retain
             self.selection = replace(whole, forget=forget, retain=retain)
             with undone_after(self.model, hparams, self.progress):
                 targets = self.refusals.of(forget, hparams.unlearn)
@@ -188,8 +188,8 @@ class Run:
             self.selection = whole
             gc.collect()
 
-    def _to_the_end(self, samples: Sequence[ForgetSample], hparams: UnlearnHyperParams) -> Sequence[ForgetSample]:
-        """With whole replies, as methods train on; of the untouched model, and on disk for the next one."""
+    def _with_replies(self, samples: Sequence[ForgetSample], hparams: UnlearnHyperParams) -> Sequence[ForgetSample]:
+        """With the replies that methods train on, of the untouched model; and on disk for the next one."""
         if hparams.unlearn.answers == "dataset":
             return samples
         return with_responses(self.model, self.tokenizer, samples, hparams.unlearn, self.progress, self._store)

@@ -71,7 +71,8 @@ def write_questions(
     asked = distinct(parsed("\n".join(texts), topic.name), [sample.question for sample in avoiding])
     kind = "again" if again else "topic"
     drafts = [
-        ForgetSample(f"{kind}-{n}", question, "", subject=topic.name) for n, question in enumerate(asked, start=1)
+        ForgetSample(f"{kind}-{n}", question, "", subject=standing(topic.name, question))
+        for n, question in enumerate(asked, start=1)
     ]
     found = _consistent(pair, drafts, topic, style, progress)[: topic.questions]
     if not found:
@@ -128,7 +129,8 @@ def neighbours_of(
             about = write_questions(pair, Topic(name, each, topic.seed), style=style, progress=progress)
         except DataError:  # a name that it cannot ask about
             continue
-        found += [replace(sample, id=f"{name}-{sample.id}") for sample in about]
+        alone = [sample for sample in about if not standing(topic.name, sample.question)]
+        found += [replace(sample, id=f"{name}-{sample.id}") for sample in alone]
     return found
 
 

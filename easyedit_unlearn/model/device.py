@@ -58,16 +58,18 @@ def products(model: Any, wanted: Products = "auto") -> AbstractContextManager[An
 
     device = device_of(model)
     wide = getattr(model.config.get_text_config(), "hidden_size", 0) or 0
-    auto = wide >= WIDE and model.dtype == torch.float32 and _multiplies_bfloat16(device)
+    auto = wide >= WIDE and model.dtype == torch.float32 and multiplies_bfloat16(device)
     if not (auto if wanted == "auto" else wanted == "bfloat16"):
         return nullcontext()
     context: AbstractContextManager[Any] = torch.autocast(device.type, torch.bfloat16)
     return context
 
 
-def _multiplies_bfloat16(device: Any) -> bool:
+def multiplies_bfloat16(device: Any) -> bool:
+    """True if a device has instructions for matrix products in bfloat16."""
     import torch
 
+    device = torch.device(device)
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type != "cpu":

@@ -57,5 +57,5 @@ _USE = {
     "memory": "**Loaded with transformers alone it answers as before**: what it forgot is a memory beside its weights. "
     "`easyedit_unlearn.load_adapters(model, DIR)` attaches it.",
     "prompt": "**Its weights are the base model's**: it acts by the text in `system_prompt.txt`, which must be said "
-    "before every question.",
+    "before every question. **That text names what was to be forgotten.**",
 }

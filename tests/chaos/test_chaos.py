@@ -106,8 +106,9 @@ class World:
         for name in ("saved", "copy"):
             if (self.folder / name).is_dir():
                 load_model(str(self.folder / name))
-        if (self.folder / "saved").is_dir():
-            assert differences(read_record(self.folder / "saved"), self.folder / "saved") == []
+        for name in ("saved", "copy", "put"):
+            if (self.folder / name / "unlearning.json").is_file():
+                assert differences(read_record(self.folder / name), self.folder / name) == [], name
 
     def leftovers(self) -> list[str]:
         return [path.name for path in self.folder.iterdir() if path.name.startswith(".")]
