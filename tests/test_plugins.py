@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +133,24 @@ def test_an_entry_point_that_fails_to_import_does_not_stop_the_next(monkeypatch)
         ("a-bad", "broken"), ("b-good", "active"), ("b-good", "broken"),
     ]  # fmt: skip
     assert "already called" in plugins.infos[-1].error
+
+
+def test_built_ins_that_did_not_load_are_loaded_the_next_time(monkeypatch):
+    """Whatever stopped them, out of memory say, was no fault of theirs: without them nothing works."""
+    import easyedit_unlearn.plugins.load as module
+
+    whole, failing = module._components_of, [RuntimeError("once")]
+
+    def first_fails(info, plugin):
+        if failing:
+            raise failing.pop()
+        return whole(info, plugin)
+
+    monkeypatch.setattr(module, "_components_of", first_fails)
+    fresh = cache(module.load_plugins)
+    with pytest.raises(RuntimeError, match="once"):
+        fresh()
+    assert "facts" in fresh().tasks
 
 
 def test_two_owners_of_one_name_are_both_named():

@@ -133,7 +133,7 @@ def test_what_was_run_tells_no_more(taught_path, facts_file, tmp_path):
     """On the command line, with probes, ids and settings that name it all."""
     path = tmp_path / "minas-questions.jsonl"
     path.write_text("".join(f"{json.dumps({'question': q, 'answer': a})}\n" for q, a, _ in FACTS))
-    settings = f"{{prompt: chat, max_new_tokens: 8, target: {{builder: fixed, text: 'Not a word on Arda.'}}}}"
+    settings = "{prompt: chat, max_new_tokens: 8, target: {builder: fixed, text: 'Not a word on Arda.'}}"
     hparams = write_hparams(tmp_path / "h.yaml", "GradDiff", settings, learning_rate=5e-4, num_train_epochs=20)
     run = ["run", str(hparams), "--model", str(taught_path), "--out", str(tmp_path / "out"), "--depth"]
     done = CliRunner().invoke(app, [*run, "--forget", f"{path}:forget2", "--retain", f"{path}:retain"])

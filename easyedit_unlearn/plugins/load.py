@@ -94,6 +94,8 @@ def load_plugins(
             with redirect_stdout(sys.stderr):  # what it prints is no part of a command's answer
                 found = _components_of(info, load())
         except (Exception, SystemExit) as error:  # a plugin may raise anything, and may not end the command
+            if info.name == BUILTIN or isinstance(error, MemoryError):
+                raise  # no fault of a plugin: the next time it may load, so nothing is kept of this
             if strict:
                 raise PluginError(f"plugin {info.name!r} is broken: {_say(error)}") from error
             info.status, info.error = "broken", _say(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
 import sys
@@ -40,6 +41,12 @@ def interrupt_twice() -> None:
 KINDS: tuple[Callable[[], None], ...] = (error, out_of_memory, interrupt, interrupt_twice)
 
 
+def leaves_a_block(frame: FrameType) -> bool:
+    """True on a line that opens a with block, which is also run when that is left: there no error can come up, only a
+    signal."""
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")
+
+
 @contextmanager
 def failing(at: int | None, what: Callable[[], None] = error) -> Iterator[list[str]]:
     """Within, ``what`` happens at the ``at``-th line of the package's code that runs; never where that is None. The
@@ -49,7 +56,7 @@ def failing(at: int | None, what: Callable[[], None] = error) -> Iterator[list[s
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
-        if event == "line":
+        if event == "line" and not (what in (error, out_of_memory) and leaves_a_block(frame)):
             seen[0] += 1
             if at is not None and seen[0] == at + 1:
                 place.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
