@@ -170,7 +170,11 @@ def embedded_cases(folder):
     fewer = {"ROME": "v_num_grad_steps", "MEMIT": "v_num_grad_steps", "AlphaEdit": "v_num_grad_steps"}
 
     def run(method):
-        given = {"unlearn.answers": "dataset", "unlearn.native.corpus": str(corpus)}
+        given = {
+            "unlearn.answers": "dataset",
+            "unlearn.native.corpus": str(corpus),
+            "unlearn.native.products": "float32",
+        }
         given |= {fewer[method]: 4} if method in fewer else {}
         given |= {"n_iter": 4, "unlearn.native.value_steps": 4} if method in ("GRACE", "WISE") else {}
         given |= {"num_train_epochs": 1, "rounds": 1} if method in ("NPO", "RMU") else {}
