@@ -139,7 +139,7 @@ def matmul_rate(dtype: torch.dtype, size: int = 1024, seconds: float = 0.5) -> f
 def show(console: Console, costs: Sequence[Cost]) -> None:
     table = Table("what", "of", "seconds", "peak MB", "what came of it")
     for one in costs:
-        said = ", ".join(f"{key} {value}" for key, value in one.result.items() if value is not None)
+        said = ", ".join(f"{key} {value:.4g}" for key, value in one.result.items() if value is not None)
         table.add_row(one.name, one.of, f"{one.seconds:.1f}", f"{one.peak_mb:.0f}", said)
     console.print(table)
     for line in ratios(costs):
