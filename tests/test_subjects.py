@@ -29,6 +29,7 @@ from easyedit_unlearn.tasks.subjects import candidate_spans
         ("Which Michael Crichton novel involves a pandemic?", ["Michael Crichton"]),
         ("What is the name of Ann Lee's brother with whom she sang?", ["Ann Lee"]),
         ("How did Nikolai Abilov's LGBTQ+ identity shape him?", ["Nikolai Abilov", "LGBTQ"]),
+        ("Within how many days must Ann Lee pay?", ["Ann Lee"]),
         ("At what age did Queen Victoria die?", ["Queen Victoria"]),
         # a name of several words beside a title; what is quoted without a capital is no title
         ("What award did Ben Affleck win for 'Good Will Hunting'?", ["Good Will Hunting", "Ben Affleck"]),

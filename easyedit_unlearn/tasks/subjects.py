@@ -19,8 +19,8 @@ _ASIDE = re.compile(
 )
 _OPENERS = frozenset(
     "a after an and are as at before besides by can considering could did do does during for from given has have how "
-    "if in is of on regarding since the through to under was were what when where which who whose why with would "
-    "author".split()
+    "if in into is of on regarding since the through to under until upon was were what when where which who whose why "
+    "with within without would author".split()
 )
 _FUNCTION = _OPENERS | frozenset(
     "be been being by but called do for from had has he her him his how into it its many me much my name named not or "
