@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from easyedit_unlearn.cli import runs, talking, fitting, artefacts, shows, logs  # isort: skip  # noqa: F401  (commands, in the order of help)
+from easyedit_unlearn.cli import runs, making, talking, fitting, artefacts, shows, logs  # isort: skip  # noqa: F401  (commands, in the order of help)
 from easyedit_unlearn.cli.app import State, app
 from easyedit_unlearn.errors import UnlearnError, UnlearnWarning
 from easyedit_unlearn.report.terminal import printable
