@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -42,9 +43,7 @@ def known_tasks(names: Sequence[str]) -> list[str | dict[str, Any]]:
     with _harness():
         own = [name for name in names if not name.endswith((".yaml", ".yml"))]
         if own:
-            from lm_eval.tasks import TaskManager
-
-            there = TaskManager().all_tasks
+            there = _manager(defaults=True).all_tasks
             for name in own:
                 if name not in there:
                     raise ConfigError(suggest(name, there), key="--lm-eval", value=name)
@@ -89,9 +88,9 @@ def _run(
         with _harness(), own_random_state(0):
             from lm_eval.evaluator import evaluate
             from lm_eval.models.huggingface import HFLM
-            from lm_eval.tasks import TaskManager, get_task_dict
+            from lm_eval.tasks import get_task_dict
 
-            loaded = get_task_dict([task], TaskManager(include_defaults=isinstance(task, str)))
+            loaded = get_task_dict([task], _manager(defaults=isinstance(task, str)))
             asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
             results = evaluate(
                 lm=asked, task_dict=loaded, limit=limit, bootstrap_iters=100, log_samples=False,
@@ -103,6 +102,14 @@ def _run(
         said = " ".join(str(error).split())[:300]
         raise UnlearnError(f"lm-evaluation-harness: {name}: {type(error).__name__}: {said}") from error
     return {key: one for part, numbers in results.items() for key, one in _numbers(part, numbers).items()}
+
+
+@cache
+def _manager(*, defaults: bool) -> Any:
+    """With the harness's own tasks, seconds to read, once a process."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_defaults=defaults)
 
 
 def _numbers(task: str, results: dict[str, Any]) -> dict[str, Ability]:

@@ -18,6 +18,7 @@ from easyedit_unlearn.model.device import device_of
 from easyedit_unlearn.model.hooks import changing, key_value_weight, watched
 from easyedit_unlearn.model.inference import inferring, pad_id, pad_pairs
 from easyedit_unlearn.model.structure import layer_names, mlp_output
+from easyedit_unlearn.model.weights import WRITABLE
 from easyedit_unlearn.types import ForgetSample
 
 FEWEST = 2
@@ -29,7 +30,6 @@ EDITED = 5
 LEADING = 2
 """Singular directions that are taken out of each."""
 _ROWS = 16
-_WHOLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def without_refusing(
@@ -106,7 +106,7 @@ def _written(model: PreTrainedModel) -> dict[str, Tensor]:
         except ConfigError:
             continue
         weight = key_value_weight(model.get_submodule(name))
-        if weight.dtype in _WHOLE and not weight.is_meta:
+        if weight.dtype in WRITABLE and not weight.is_meta:
             found[name] = weight
     return found
 

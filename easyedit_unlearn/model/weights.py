@@ -100,7 +100,7 @@ class WeightGuard:
             checkpointing_off(self.model)
 
 
-_WRITABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+WRITABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def check_writable(model: nn.Module, names: Iterable[str]) -> None:
@@ -118,7 +118,7 @@ def check_writable(model: nn.Module, names: Iterable[str]) -> None:
                 f"{type(model).__name__} has no parameter {name!r}: the hparams' layers and module names "
                 "(rewrite_module_tmp) are for another model"
             )
-        if parameter is None or parameter.dtype not in _WRITABLE:
+        if parameter is None or parameter.dtype not in WRITABLE:
             kind = "packed" if parameter is None else str(parameter.dtype).removeprefix("torch.")
             raise UnlearnError(
                 f"{name} is {kind} (a quantised model), so no change can be added to it: load the model unquantised "

@@ -164,13 +164,15 @@ def test_a_killed_command_does_its_work_the_next_time(tmp_path, facts_file, meth
     subprocess.run([*teach, str(tmp_path / "whole"), *teach_more], check=True, capture_output=True, timeout=280)
     lasts, draw = time.monotonic() - began, random.Random(0)
     wanted = (tmp_path / "whole" / "model.safetensors").read_bytes()
+    killed = 0
     for number in range(KILLS):
         out = tmp_path / f"out{number % 2}"  # the second time over what was there before
         command = [*teach, str(out), *teach_more, "--overwrite", "--until", str(0.8 + number / 2000)]
-        killed_after(lasts * (0.5 + 0.5 * draw.random()), command)
+        killed += killed_after(lasts * (0.4 + 0.5 * draw.random()), command)
         done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         assert (out / "model.safetensors").read_bytes() == wanted
         assert json.loads((out / "finetuned.json").read_text())["answered"] == 4
         assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert killed, "every command had ended before it was to be killed"
